@@ -1,0 +1,52 @@
+# Two commands set everything up: `make tour` and `make test`. See README.md.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help tour lab test notebooks bench lint clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(VENV)/core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "maaskit needs Python 3.11 or newer; call: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Cannot create $(VENV): on Debian and Ubuntu run: apt-get install python3-venv"; exit 1; }
+	@echo "Installing the core into $(VENV) (about 1.3 GB, once) ..."
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/test: $(VENV)/core
+	@echo "Installing the test tools and OpenVINO ..."
+	@$(PIP) -e '.[test,openvino]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/test
+	@echo "Installing the frameworks to compare with ..."
+	@$(PIP) -e '.[bench]'
+	@touch $@
+
+tour: $(VENV)/core ## One model the whole way on real data: a table, a report, model folders.
+	@$(BIN)/python -m kit tour
+
+lab: $(VENV)/core ## Open JupyterLab on the tour.
+	@$(BIN)/python -m jupyter lab notebooks/00_tour.ipynb
+
+test: $(VENV)/test ## Lint, types, tests, and every notebook with nbval.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check kit tests
+	@$(BIN)/mypy
+	@KIT_FAST=1 $(BIN)/python -m pytest tests
+	@KIT_FAST=1 $(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+
+notebooks: $(VENV)/test ## Re-execute every notebook in fast mode and normalise it in place.
+	@KIT_FAST=1 $(BIN)/python tests/notebooks/execute.py notebooks/*.ipynb
+
+bench: $(VENV)/bench ## Print the figures that the documentation quotes.
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lint: $(VENV)/test ## Fix what can be fixed, then show the rest.
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format kit tests ; $(BIN)/mypy
+
+clean: ## Remove the environment and what runs have written.
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""maaskit: the whole life of a model as a service, from a notebook.
+
+Names are resolved on first use (PEP 562): `import kit` loads neither torch nor any other library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from kit import data, device, errors, models, notebook, plots
+    from kit.compression.distill import distill
+    from kit.compression.prune import prune
+    from kit.compression.quantize import quantize
+    from kit.compression.sensitivity import sensitivity
+    from kit.conversion.export import export
+    from kit.doctor import doctor
+    from kit.measurement.benchmark import benchmark
+    from kit.measurement.compare import Comparison, compare
+    from kit.measurement.evaluate import agreement, evaluate
+    from kit.notebook import fast
+    from kit.runtime.folder import load, save
+    from kit.runtime.session import open  # noqa: A004 -- the verb for every format
+    from kit.training.train import train
+    from kit.variant import Variant
+
+_VERBS = {
+    "train": "kit.training.train",
+    "evaluate": "kit.measurement.evaluate",
+    "agreement": "kit.measurement.evaluate",
+    "prune": "kit.compression.prune",
+    "sensitivity": "kit.compression.sensitivity",
+    "quantize": "kit.compression.quantize",
+    "distill": "kit.compression.distill",
+    "export": "kit.conversion.export",
+    "open": "kit.runtime.session",
+    "save": "kit.runtime.folder",
+    "load": "kit.runtime.folder",
+    "benchmark": "kit.measurement.benchmark",
+    "compare": "kit.measurement.compare",
+    "Comparison": "kit.measurement.compare",
+    "Variant": "kit.variant",
+    "doctor": "kit.doctor",
+    "fast": "kit.notebook",
+}
+_ROOMS = ("data", "device", "errors", "models", "notebook", "plots")
+
+__all__ = [  # noqa: PLE0604 -- the two tables above are the one list of what is public
+    "__version__",
+    *_VERBS,
+    *_ROOMS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        value = getattr(import_module(_VERBS[name]), name)
+    elif name in _ROOMS:
+        value = import_module(f"kit.{name}")
+    else:
+        from kit.errors import nearest
+
+        raise AttributeError(f"kit has no {name!r}{nearest(name, __all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
