@@ -1,0 +1,20 @@
+"""What notebooks need: the mode they run in, and prose whose numbers come from the run."""
+
+from __future__ import annotations
+
+import os
+
+
+def fast() -> bool:
+    """Tell whether notebooks run in fast mode (`KIT_FAST=1`): small data, few epochs, minutes in all."""
+    return os.environ.get("KIT_FAST", "0") not in {"", "0"}
+
+
+def say(text: str) -> None:
+    """Show `text` as Markdown: prose in which every number was just computed.
+
+    >>> say(f"The net has **{2 + 2}** layers.")  # doctest: +SKIP
+    """
+    from IPython.display import Markdown, display
+
+    display(Markdown(text))  # type: ignore[no-untyped-call]
