@@ -1,0 +1,1 @@
+"""Measurement: how good, how large, how fast, and why; every figure with its n and its interval."""

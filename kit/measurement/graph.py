@@ -1,0 +1,228 @@
+"""What an ONNX file holds: its weights, the multiply-accumulates of its nodes, its side files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import onnx
+
+    Shapes = Mapping[str, tuple[int, ...]]
+
+# Which inputs of a quantized operator are weights or biases; of other operators all of them may be.
+# Source: https://onnx.ai/onnx/operators and onnxruntime's docs/ContribOperators.md.
+_WEIGHT_INPUTS = {
+    "DequantizeLinear": (0,),
+    "QuantizeLinear": (0,),
+    "ConvInteger": (1,),
+    "MatMulInteger": (1,),
+    "DynamicQuantizeMatMul": (1, 4),
+    "MatMulIntegerToFloat": (1, 6),
+    "MatMulNBits": (1, 5),
+    "QGemm": (3, 6),
+    "QLinearConv": (3, 8),
+    "QLinearMatMul": (3,),
+}
+# Of these, the inputs whose shapes give the arithmetic: (activations, weights).
+_PRODUCTS = {
+    "Conv": (0, 1),
+    "FusedConv": (0, 1),
+    "ConvInteger": (0, 1),
+    "QLinearConv": (0, 3),
+    "ConvTranspose": (0, 1),
+    "Gemm": (0, 1),
+    "FusedGemm": (0, 1),
+    "QGemm": (0, 3),
+    "MatMul": (0, 1),
+    "FusedMatMul": (0, 1),
+    "MatMulInteger": (0, 1),
+    "DynamicQuantizeMatMul": (0, 1),
+    "MatMulIntegerToFloat": (0, 1),
+    "QLinearMatMul": (0, 3),
+    "MatMulNBits": (0, 1),
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a file: how many, how many of them are not zero, and which types store them."""
+
+    count: int
+    nonzero: int
+    types: tuple[str, ...]
+
+
+def weights(path: Path) -> Weights:
+    """Count the weights of an ONNX file, without scales, zero points, shapes and scalar constants."""
+    return _weights(path, path.stat().st_mtime_ns)
+
+
+def macs(path: Path, shape: tuple[int, ...]) -> int:
+    """Count the multiply-accumulates for one sample of this shape.
+
+    Raises:
+        ModelError: when the file cannot run on such a sample.
+    """
+    return _macs(path, path.stat().st_mtime_ns, shape)
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Parse an ONNX file.
+
+    Raises:
+        ModelError: when it is not one.
+    """
+    import onnx
+
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's own class is different in each of its implementations
+        raise ModelError(f"{path} is not a readable ONNX file: {error}") from error
+
+
+def side_files(path: Path) -> list[Path]:
+    """Return the files beside an ONNX file that hold its external data."""
+    import onnx
+
+    if path.suffix != ".onnx":
+        return []
+    model = onnx.load(path, load_external_data=False)
+    names = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(path.parent / name for name in names)
+
+
+@lru_cache(maxsize=32)
+def _weights(path: Path, _changed: int) -> Weights:
+    from onnx import TensorProto, numpy_helper
+
+    model = read(path)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    integers = {TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING}
+    count = filled = 0
+    types = set()
+    for name, node in _weight_users(model).items():
+        tensor = tensors[name]
+        if tensor.data_type in integers or not tensor.dims:
+            continue
+        array = np.asarray(numpy_helper.to_array(tensor))
+        if node.op_type == "MatMulNBits":
+            total, some = _packed(array, node)
+        else:
+            centre = _zero_point(node, tensors, array.ndim)
+            total, some = array.size, int(np.count_nonzero(array.astype(np.float32) != centre))
+        count, filled = count + total, filled + some
+        types.add(TensorProto.DataType.Name(tensor.data_type).lower())
+    return Weights(count, filled, tuple(sorted(types)))
+
+
+def _weight_users(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Return the initializers that are weights, each with one node that uses it."""
+    names = {tensor.name for tensor in model.graph.initializer}
+    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    users: dict[str, onnx.NodeProto] = {}
+    for node in model.graph.node:
+        chosen = _WEIGHT_INPUTS.get(node.op_type, range(len(node.input)))
+        if any(made_by.get(name) == "DynamicQuantizeLinear" for name in node.input) and node.op_type == "Mul":
+            continue  # scale of the activations times scale of the weights
+        for position in chosen:
+            if position < len(node.input) and node.input[position] in names:
+                users.setdefault(node.input[position], node)
+    return users
+
+
+def _zero_point(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto], ndim: int) -> Any:
+    """Return what stands for zero in a stored weight, shaped to broadcast against it."""
+    from onnx import numpy_helper
+
+    place = {"DequantizeLinear": 2, "QLinearConv": 5, "QLinearMatMul": 5, "QGemm": 5, "MatMulInteger": 3}
+    position = place.get(node.op_type)
+    if position is None or position >= len(node.input) or node.input[position] not in tensors:
+        return 0.0
+    point = np.asarray(numpy_helper.to_array(tensors[node.input[position]])).astype(np.float32)
+    if point.ndim != 1 or point.size == 1:
+        return point.reshape(-1)[0] if point.size == 1 else 0.0
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0) % max(ndim, 1)
+    return point.reshape([-1 if i == axis else 1 for i in range(ndim)])
+
+
+def _packed(array: np.ndarray[Any, Any], node: onnx.NodeProto) -> tuple[int, int]:
+    """Count the weights packed into bytes by MatMulNBits; the middle of the range stands for zero."""
+    settings = {attribute.name: attribute.i for attribute in node.attribute}
+    bits, total = settings.get("bits", 4), settings["K"] * settings["N"]
+    if array.dtype != np.uint8 or bits not in {4, 8}:
+        return total, total
+    values = array if bits == 8 else np.stack([array & 15, array >> 4], axis=-1)
+    rows = values.reshape(settings["N"], -1)[:, : settings["K"]]
+    return total, int(np.count_nonzero(rows != 1 << (bits - 1)))
+
+
+@lru_cache(maxsize=32)
+def _macs(path: Path, _changed: int, shape: tuple[int, ...]) -> int:
+    model = read(path)
+    nodes = [node for node in model.graph.node if node.op_type in _PRODUCTS]
+    if not nodes:
+        return 0
+    shapes = _shapes(model, path, nodes, shape)
+    return sum(_node_macs(node, shapes) for node in nodes)
+
+
+def _shapes(
+    model: onnx.ModelProto, path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, ...]
+) -> Shapes:
+    """Run the graph once on zeros, unoptimised, and return the shapes around the given nodes.
+
+    Shape inference would stop at the first operator outside the ONNX standard, such as MatMulNBits.
+    """
+    import onnx
+    import onnxruntime
+
+    known = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    wanted = {
+        name for node in nodes for i in _PRODUCTS[node.op_type] for name in (node.input[i], node.output[0])
+    }
+    feed = {model.graph.input[0].name: np.zeros((1, *shape), np.float32)}
+    known |= {name: array.shape for name, array in feed.items()}
+    outputs = [output.name for output in model.graph.output]
+    model.graph.output.extend(
+        onnx.ValueInfoProto(name=n) for n in sorted(wanted - known.keys() - set(outputs))
+    )
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        arrays = session.run(None, feed)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelError(f"{path.name} cannot run on one sample of shape {shape}: {error}") from error
+    return known | {o.name: a.shape for o, a in zip(session.get_outputs(), arrays, strict=True)}
+
+
+def _node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
+    """Return the multiply-accumulates of one node from the shapes around it."""
+    left, right = (shapes[node.input[i]] for i in _PRODUCTS[node.op_type])
+    out = shapes[node.output[0]]
+    settings = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "ConvTranspose":
+        return prod(left) * prod(right[1:])
+    if "Conv" in node.op_type:
+        return prod(out) * prod(right[1:])
+    if "Gemm" in node.op_type:
+        return prod(out) * left[0 if settings.get("transA") else 1]
+    return prod(out) * left[-1]
