@@ -95,5 +95,5 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name and error.name.split(".")[0] != module.split(".", maxsplit=1)[0]:
             raise
         raise MissingExtraError(
-            f"{module} is not installed; run: pip install 'maaskit[{extra}]'", name=module
+            f"{module} is not installed; run: pip install -c constraints.txt -e '.[{extra}]'", name=module
         ) from None

@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,6 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@cache
 def _umask() -> int:
     value = os.umask(0)
     os.umask(value)

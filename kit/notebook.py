@@ -17,4 +17,4 @@ def say(text: str) -> None:
     """
     from IPython.display import Markdown, display
 
-    display(Markdown(text))  # type: ignore[no-untyped-call]
+    display(Markdown(text))

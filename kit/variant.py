@@ -190,7 +190,7 @@ class Variant:
         self.model.eval()
         try:
             with torch.inference_mode():
-                return self.model(torch.from_numpy(array).to(where)).float().cpu().numpy()
+                return np.asarray(self.model(torch.from_numpy(array).to(where)).float().cpu())
         finally:
             self.model.train(was_training)
 

@@ -187,10 +187,15 @@ def stratified(targets: torch.Tensor, fraction: float, seed: int) -> tuple[torch
         raise ArgumentError(f"a split's fraction must lie between 0 and 1, got {fraction}")
     generator = np.random.default_rng(seed)
     labels = targets.numpy() if targets.dtype == torch.int64 else np.zeros(len(targets), np.int64)
-    second = []
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        second.append(members[: round(len(members) * fraction)])
+    names, counts = np.unique(labels, return_counts=True)
+    # Largest remainders: the second part holds round(N · fraction) samples, whatever the class sizes.
+    shares = np.floor(counts * fraction).astype(int)
+    missing = round(len(labels) * fraction) - int(shares.sum())
+    shares[np.argsort(shares - counts * fraction, kind="stable")[:missing]] += 1
+    members = [
+        generator.permutation(np.flatnonzero(labels == name))[:share]
+        for name, share in zip(names, shares, strict=True)
+    ]
     chosen = np.zeros(len(labels), bool)
-    chosen[np.concatenate(second)] = True
+    chosen[np.concatenate(members)] = True
     return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))

@@ -28,7 +28,8 @@ def execute(path: Path) -> float:
     """Run every cell in a fresh kernel, write the notebook back, return the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
     begin = time.perf_counter()
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    here = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=here).execute()
     nbformat.write(normalise(notebook), path)
     return time.perf_counter() - begin
 
