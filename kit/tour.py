@@ -1,0 +1,68 @@
+"""The tour: one model goes the whole way on real data, in one call and a few minutes."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import kit
+from kit.data.augment import compose, random_flip, random_shift
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kit.measurement.compare import Comparison
+
+
+def tour(folder: Path, *, full: bool = False) -> Comparison:
+    """Train, prune, distil, quantize, export and compare on Fashion-MNIST; print and save all of it.
+
+    Args:
+        folder: where the report and the model folders go.
+        full: train 15 epochs with augmentation instead of 3 without.
+
+    Returns:
+        The comparison that the table shows.
+    """
+    begin = time.perf_counter()
+
+    def step(number: int, text: str) -> None:
+        print(f"[{number}/7] {time.perf_counter() - begin:4.0f} s  {text}", flush=True)
+
+    step(1, "Load Fashion-MNIST and check its checksums.")
+    data = kit.data.fashion_mnist()
+    print(f"      {data}")
+
+    epochs = 15 if full else 3
+    augment = compose(random_flip(), random_shift(2)) if full else None
+    step(2, f"Train a small residual net, {epochs} epochs.")
+    dense = kit.train(kit.models.convnet(), data, epochs=epochs, lr=1e-2, augment=augment)
+
+    step(
+        3,
+        "Prune half of its channels: the module really gets smaller. Fine-tune with the dense net as teacher.",
+    )
+    slim = kit.prune(dense, data, ratio=0.5, finetune=3 if full else 1)
+
+    step(4, "Distil it into a depthwise-separable net a quarter of its size.")
+    student = kit.distill(kit.models.mobilenet(), dense, data, epochs=epochs)
+
+    step(5, "Quantize to 8 bits, calibrated on the validation split.")
+    variants = [dense, slim, student, kit.quantize(dense, data), kit.quantize(slim, data)]
+
+    step(6, "Export to ONNX, prove parity in a fresh process, measure all side by side on the test split.")
+    comparison = kit.compare(variants, data)
+
+    step(7, "Save the model folders and the report.")
+    saved = [kit.save(variant, folder / "models" / _slug(variant.name)) for variant in comparison.variants]
+    report = comparison.to_html(folder / "report.html")
+    print(f"\n{comparison}\n")
+    print(f"Report         {report}")
+    print(f"Model folders  {saved[0].parent} ({', '.join(path.name for path in saved)})")
+    print(f"Time           {time.perf_counter() - begin:.0f} s")
+    return comparison
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
