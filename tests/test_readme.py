@@ -18,7 +18,7 @@ def test_the_code_runs(tmp_path, monkeypatch):
     assert small != code
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(compile(small, "README.md", "exec"), names)  # noqa: S102
+    exec(compile(small, "README.md", "exec"), names)
     assert len(names["result"].rows) == 3
     loaded = kit.load(tmp_path / "best-model")
     assert loaded.signature == names["data"].signature
