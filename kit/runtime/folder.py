@@ -1,0 +1,242 @@
+"""The model folder: weights and card, written whole or not at all, checked whenever it is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn.utils import parametrize
+
+from kit import files
+from kit.errors import CorruptFileError, KitError, ModelError, StorageError
+from kit.models import architecture_of, build, fit_to_weights
+from kit.runtime import card as cards
+from kit.runtime import gate
+from kit.runtime.onnx_model import OnnxModel
+from kit.variant import Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kit.models import Architecture
+    from kit.runtime.card import Card
+
+CARD, MODULE, ONNX = "card.json", "model.safetensors", "model.onnx"
+
+
+def save(variant: Variant, folder: str | Path) -> Path:
+    """Save a variant as a model folder: `model.safetensors` or `model.onnx`, and `card.json`.
+
+    The folder is written beside its place, loaded again and compared with the variant on random
+    inputs; only then does it take its name, replacing a model folder that stood there. Masks and other
+    parametrizations are written as the weights they give.
+
+    Args:
+        variant: a module or an ONNX file.
+        folder: where to; its parents are created.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: when what was written does not compute what the variant computes.
+        StorageError: when the folder cannot be written, or holds other things; nothing half-written stays.
+
+    Example: `kit.save(dense, "runs/convnet")`
+    """
+    target = Path(folder)
+    with _replacing(target) as temporary:
+        if isinstance(variant.model, nn.Module):
+            module = _plain_copy(variant.module)
+            tensors = {k: t.detach().contiguous().clone() for k, t in module.state_dict().items()}
+            (temporary / MODULE).write_bytes(safetensors.torch.save(tensors))
+            made = _rebuilt_by(module, tensors, variant)
+            card = cards.describe(variant, files=_stored(temporary), architecture=made)
+        elif isinstance(variant.model, OnnxModel):
+            _copy_onnx(variant.model.path, temporary)
+            how = {"runtime": variant.model.runtime, "precision": variant.model.precision}
+            card = cards.describe(variant, files=_stored(temporary), **how)
+        else:
+            raise ModelError(
+                f"{variant.name!r} is a {type(variant.model).__name__}; expected a module or ONNX"
+            )
+        (temporary / CARD).write_text(card.to_json(), encoding="utf-8")
+        _verify(variant, temporary, card)
+    return target
+
+
+def load(folder: str | Path, *, module: nn.Module | None = None) -> Variant:
+    """Load a model folder; the checksum of each file is verified first.
+
+    Args:
+        folder: what `save` wrote.
+        module: a module of the same class, for a model that `kit.models` did not make; it stays as it is.
+
+    Returns:
+        The variant, on the CPU, in eval mode; it computes what the saved one computed.
+
+    Raises:
+        CorruptFileError: when a file is cut short or changed, or the card is not valid.
+        ModelError: when this is no model folder, or its module cannot be rebuilt.
+
+    Example: `kit.load("runs/convnet")`
+    """
+    root = Path(folder)
+    if not (root / CARD).is_file():
+        raise ModelError(f"{root} is no model folder: it has no {CARD}; kit.save writes one")
+    card = cards.read(root / CARD)
+    _check_files(root, card)
+    if ONNX in card.files:
+        model: nn.Module | OnnxModel = OnnxModel(root / ONNX, runtime=card.runtime, precision=card.precision)
+    else:
+        model = _rebuild(root / MODULE, card, module).eval()
+    report = cards.RecordedReport(card.report) if card.report is not None else None
+    return Variant(model, card.name, card.signature, card.recipe, None, report, card.figures)
+
+
+def _rebuild(path: Path, card: Card, module: nn.Module | None) -> nn.Module:
+    try:
+        weights = safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise CorruptFileError(f"{path} is no safetensors file: {error}") from None
+    if module is not None:
+        return fit_to_weights(_plain_copy(module), weights)
+    if card.architecture is None:
+        raise ModelError(
+            f"{path.parent} holds a module that kit.models cannot rebuild; "
+            "give one of the same class: kit.load(folder, module=MyNet())"
+        )
+    try:
+        return fit_to_weights(build(card.architecture), weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path.parent / CARD} names {card.architecture}, which fails: {error}") from error
+
+
+def _check_files(root: Path, card: Card) -> None:
+    if not {MODULE, ONNX} & set(card.files):
+        raise CorruptFileError(f"{root / CARD} names neither {MODULE} nor {ONNX}")
+    for name, stored in card.files.items():
+        inside = PurePosixPath(name)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise CorruptFileError(f"{root / CARD} names {name!r}, outside its own folder")
+        path = root / name
+        if not path.is_file():
+            raise CorruptFileError(f"{path} is missing; save the model again")
+        if path.stat().st_size != stored.bytes:
+            raise CorruptFileError(
+                f"{path} has {path.stat().st_size:,} bytes, its card says {stored.bytes:,}"
+            )
+        if (found := files.digest(path)) != stored.sha256:
+            raise CorruptFileError(
+                f"{path} was changed: SHA-256 is {found[:16]}…, its card says {stored.sha256[:16]}…"
+            )
+
+
+def _verify(variant: Variant, folder: Path, card: Card) -> None:
+    """Load what was written and compare its answers with the variant's."""
+    blank = None
+    if isinstance(variant.model, nn.Module) and card.architecture is None:
+        blank = deepcopy(variant.module)
+        for tensor in (*blank.parameters(), *blank.buffers()):
+            tensor.data.zero_()
+    loaded = load(folder, module=blank)
+    if not _same(loaded, variant):
+        raise ModelError(f"{variant.name!r} does not compute the same after saving and loading; not saved")
+
+
+def _same(loaded: Variant, variant: Variant) -> bool:
+    inputs = np.random.default_rng(0).random((8, *variant.signature.shape), dtype=np.float32)
+    return np.allclose(loaded(inputs), variant(inputs), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def _rebuilt_by(module: nn.Module, tensors: dict[str, torch.Tensor], variant: Variant) -> Architecture | None:
+    """Return the architecture that really gives this module back: it may have been changed by hand."""
+    made = architecture_of(module)
+    if made is None:
+        return None
+    try:
+        again = fit_to_weights(build(made), tensors).eval()
+    except KitError:
+        return None
+    same = _same(Variant(again, variant.name, variant.signature), variant)
+    return made if same else None
+
+
+def _plain_copy(module: nn.Module) -> nn.Module:
+    """Return a copy on the CPU with masks and other parametrizations applied for good."""
+    copy = deepcopy(module).cpu().eval()
+    for layer in copy.modules():
+        for name in list(getattr(layer, "parametrizations", {})):
+            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+    return copy
+
+
+def _copy_onnx(path: Path, folder: Path) -> None:
+    gate.check(path)
+    shutil.copyfile(path, folder / ONNX)
+    for name in set(gate.side_files(gate.read(path))):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, folder / name)
+
+
+def _stored(folder: Path) -> dict[str, cards.StoredFile]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): cards.StoredFile(files.digest(path), path.stat().st_size)
+        for path in found
+    }
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Give a folder to write to; when all is well it is synced and takes the place of `target`."""
+    if target.exists() and not (target / CARD).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"{target} exists and is no model folder; choose another name")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror}; choose another folder") from error
+    try:
+        new, old = room / "new", room / "old"
+        new.mkdir()
+        yield new
+        for path in new.rglob("*"):
+            _sync(path)
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        _sync(target.parent)
+    except OSError as error:
+        if isinstance(error, KitError):
+            raise
+        raise StorageError(
+            f"cannot write {target}: {error.strerror or error}; free some space or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Make a file or a rename durable; Windows cannot open a folder and needs no such step."""
+    if os.name == "posix" or path.is_file():
+        handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
