@@ -2,5 +2,15 @@
 
 from kit.plots.canvas import caption, new_figure
 from kit.plots.images import image_rows
+from kit.plots.pruning import layer_bars, sensitivity, weight_histograms
+from kit.plots.training import training_curves
 
-__all__ = ["caption", "image_rows", "new_figure"]
+__all__ = [
+    "caption",
+    "image_rows",
+    "layer_bars",
+    "new_figure",
+    "sensitivity",
+    "training_curves",
+    "weight_histograms",
+]

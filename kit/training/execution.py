@@ -1,0 +1,182 @@
+"""In which precision and memory layout to train here: as asked, or by a short interleaved probe."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from kit import device as hardware
+from kit.errors import ArgumentError, DeviceError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+LAYOUTS = ("auto", "contiguous", "channels_last")
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+# bf16 must gain this much to be worth its rounding; a layout changes no rounding to speak of.
+_WORTH_BF16 = 1.15
+_WORTH_LAYOUT = 1.03
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the arithmetic is done.
+
+    Attributes:
+        precision: "fp32", or "bf16"/"fp16" by autocast (weights and their updates stay float32).
+        layout: "contiguous" or "channels_last".
+        reason: why, with what was measured.
+    """
+
+    precision: str = "fp32"
+    layout: str = "contiguous"
+    reason: str = ""
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images are kept with their channels last in memory."""
+        return self.layout == "channels_last"
+
+    @contextmanager
+    def applied(self, module: nn.Module, where: torch.device) -> Iterator[None]:
+        """Bring a module into this layout and precision; afterwards it is as it was.
+
+        The module's outputs are float32 in either case, so that losses never see low precision.
+        """
+        if self.channels_last:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.precision in _DTYPES:
+            module.forward = _autocast(module.forward, where, _DTYPES[self.precision])
+        try:
+            yield
+        finally:
+            module.__dict__.pop("forward", None)
+            if self.channels_last:
+                module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _autocast(forward: Callable[..., Any], where: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+    @wraps(forward)
+    def in_low_precision(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(where.type, dtype):
+            out = forward(*args, **kwargs)
+        return out.float() if isinstance(out, torch.Tensor) else out
+
+    return in_low_precision
+
+
+def choose(
+    module: nn.Module,
+    inputs: torch.Tensor,
+    where: torch.device,
+    *,
+    precision: str,
+    layout: str,
+    steps: int,
+) -> Execution:
+    """Return how to train: what was asked for, or what a probe on this machine found clearly faster.
+
+    Args:
+        module: the model, not changed.
+        inputs: one batch of training inputs, on `where`.
+        where: the device.
+        precision, layout: as `kit.train` takes them.
+        steps: how many steps the run has: a run shorter than its probe is not probed.
+
+    Raises:
+        ArgumentError: for an unknown precision or layout.
+        DeviceError: for fp16 without a GPU.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if layout not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
+    if precision == "fp16" and where.type == "cpu":
+        raise DeviceError("fp16 training needs a GPU; on this processor take 'bf16' or 'auto'")
+    images = inputs.ndim == 4 and any(isinstance(layer, nn.Conv2d) for layer in module.modules())
+    if layout == "channels_last" and inputs.ndim != 4:
+        raise ArgumentError(f"layout 'channels_last' needs (N, C, H, W) inputs, got {tuple(inputs.shape)}")
+    layouts = _layouts(layout, images=images)
+    precisions, why = _precisions(precision, where)
+    candidates = [Execution(p, at) for p in precisions for at in layouts]
+    if len(candidates) == 1:
+        return Execution(candidates[0].precision, candidates[0].layout, why or "as asked")
+    if steps < 100:
+        return Execution(candidates[0].precision, candidates[0].layout, "too short a run to probe")
+    return _fastest(candidates, _probe(module, inputs, where, candidates), why)
+
+
+def _layouts(layout: str, *, images: bool) -> tuple[str, ...]:
+    if layout != "auto":
+        return (layout,)
+    return ("contiguous", "channels_last") if images else ("contiguous",)
+
+
+def _precisions(precision: str, where: torch.device) -> tuple[tuple[str, ...], str]:
+    """Return the precisions to try, and what makes low precision possible or not."""
+    if precision != "auto":
+        return (precision,), ""
+    if where.type == "cuda":
+        name = torch.cuda.get_device_name(where)
+        return (
+            (("fp32", "bf16"), name) if torch.cuda.is_bf16_supported() else (("fp32",), f"{name} has no bf16")
+        )
+    fast = hardware.accelerates("bf16") if where.type == "cpu" else None
+    return (("fp32", "bf16"), fast) if fast else (("fp32",), "no bf16 instructions here")
+
+
+def _probe(
+    module: nn.Module, inputs: torch.Tensor, where: torch.device, candidates: Sequence[Execution]
+) -> list[list[float]]:
+    """Return seconds of a forward and backward pass, a list a candidate, measured in interleaved rounds."""
+    rounds, budget = 9, 1.5
+    times: list[list[float]] = [[] for _ in candidates]
+    started = time.perf_counter()
+    for turn in range(rounds + 1):
+        for candidate, seconds in zip(candidates, times, strict=True):
+            trial = copy.deepcopy(module).train()
+            with candidate.applied(trial, where):
+                x = (
+                    inputs.contiguous(memory_format=torch.channels_last)
+                    if candidate.channels_last
+                    else inputs
+                )
+                hardware.synchronize(where)
+                begin = time.perf_counter()
+                trial(x).float().square().mean().backward()
+                hardware.synchronize(where)
+                if turn:  # the first round warms caches and compiles kernels
+                    seconds.append(time.perf_counter() - begin)
+        if turn >= 3 and time.perf_counter() - started > budget:
+            break
+    return times
+
+
+def _fastest(candidates: Sequence[Execution], times: Sequence[Sequence[float]], why: str) -> Execution:
+    """Pick the fastest; a departure from the first candidate must be clear in the minima and round by round."""
+
+    def gain(index: int, over: int) -> float:
+        ratios = [a / b for a, b in zip(times[over], times[index], strict=True)]
+        return min(median(ratios), min(times[over]) / min(times[index]))
+
+    best = 0
+    for index, candidate in enumerate(candidates):
+        worth = _WORTH_LAYOUT if candidate.precision == candidates[best].precision else _WORTH_BF16
+        if gain(index, best) > worth:
+            best = index
+    measured = ", ".join(f"{c.precision} {c.layout} {gain(i, 0):.2f}×" for i, c in enumerate(candidates) if i)
+    reason = f"probe of {len(times[0])} rounds against {candidates[0].precision} {candidates[0].layout}: {measured}"
+    return Execution(
+        candidates[best].precision, candidates[best].layout, f"{reason}; {why}" if why else reason
+    )

@@ -1,0 +1,242 @@
+"""The loop: everything that fits weights goes through `fit`, whatever its objective."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from kit import device as hardware
+from kit.errors import ModelError
+from kit.training import checkpoint as checkpoints
+from kit.training.batches import Batches, steps_of
+from kit.training.choices import make_optimizer, schedule_function
+from kit.training.control import Control, Stop, interruptible
+from kit.training.criterion import Criterion, make_criterion
+from kit.training.execution import Execution, choose
+from kit.training.history import History
+from kit.training.progress import bar
+from kit.training.randomness import isolated
+from kit.training.run import Run
+from kit.training.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kit.data import Dataset
+    from kit.training.progress import Bar
+
+Objective = Callable[[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def fit(
+    module: nn.Module,
+    data: Dataset,
+    objective: Objective | None = None,
+    *,
+    after_step: Callable[[nn.Module], object] | None = None,
+    control: Control | None = None,
+    label: str = "train",
+    **settings: Any,
+) -> History:
+    """Fit a module's weights IN PLACE; it is left with its best weights by validation, in eval mode.
+
+    Args:
+        module: what to train. The objective sees its outputs as float32 in every precision.
+        data: trains on `data.train`, validates on `data.valid`; `data.test` is not touched.
+        objective: (module, inputs, targets, index) → scalar loss. `index` holds the positions of the
+            batch in `data.train`, on the compute device; None takes the plain loss.
+        after_step: called with the module after every optimizer step, such as to hold masks.
+        control: a handle to pause or stop the run from another thread.
+        label: what the progress bar says.
+        settings: the keywords of `kit.train`, such as `epochs` and `lr`.
+
+    Returns:
+        The history; its `precision`, `layout` and `reason` say how the arithmetic was done.
+
+    Raises:
+        ModelError, ArgumentError, DeviceError: before the first step, when things do not fit together.
+        DivergedError: when a loss is NaN or infinite; names the step and the layer with the largest gradient.
+        CheckpointError, StorageError: see `kit.train`.
+    """
+    how = Settings.of(settings)
+    where, control = hardware.pick(how.device), control or Control()
+    criterion = make_criterion(module, data, how.loss)
+    keeper, history, state = _open(how, module, data, History(criterion.metric, device=str(where)))
+    with ExitStack() as stack:
+        history.threads = stack.enter_context(_threads(how.threads or (history.threads if state else None)))
+        stack.enter_context(isolated(how.seed, where))
+        stack.enter_context(_moved(module, where))
+        if state is None:
+            _choose_execution(history, module, data, how, where)
+        execution = Execution(history.precision, history.layout, history.reason)
+        stack.enter_context(execution.applied(module, where))
+        train, valid = (
+            Batches(part.inputs, targets, where, channels_last=execution.channels_last)
+            for part, targets in (
+                (data.train, criterion.targets(data.train.targets)),
+                (data.valid, data.valid.targets),
+            )
+        )
+        run = Run(
+            module,
+            train,
+            valid,
+            objective or _plain(criterion),
+            criterion,
+            make_optimizer(how.optimizer, _trainable(module), lr=how.lr, weight_decay=how.weight_decay),
+            schedule_function(how.schedule),
+            how.epochs,
+            how.batch_size,
+            where,
+            history,
+            how.augment,
+            after_step,
+        )
+        if state is not None:
+            run.restore(state)
+        _drive(run, how, control, keeper, label)
+        if how.keep == "best" and run.best is not None:
+            module.load_state_dict(run.best)
+    module.eval()
+    return history
+
+
+def _drive(run: Run, how: Settings, control: Control, keeper: Keeper, label: str) -> None:
+    """Go through the epochs, and listen to callbacks, the control and Ctrl-C between the steps."""
+    bar_ = bar(how.progress, run.epochs * run.steps, run.epoch * run.steps + run.position, label)
+    with interruptible(control), bar_:
+        try:
+            while not run.done and not control.stopping:
+                for _ in run.through_epoch():
+                    bar_.step()
+                    if how.on_step is not None:
+                        _tell(control, how.on_step, run.progress())
+                    control.hold()
+                    if control.stopping:
+                        break
+                    keeper.tick(run)
+                _close(run, how, control, keeper, bar_)
+        except KeyboardInterrupt:
+            control.stop("interrupted")
+    run.history.stopped = control.ending
+
+
+def _close(run: Run, how: Settings, control: Control, keeper: Keeper, bar_: Bar) -> None:
+    """End an epoch. The part of one that a stop left is recorded too, but the checkpoint goes on without it."""
+    partial = run.position < run.steps
+    if partial:
+        keeper.save(run)
+    epoch = run.close_epoch()
+    if not partial:
+        keeper.save(run)
+    bar_.epoch(epoch, run.history.metric)
+    if how.on_epoch is not None:
+        _tell(control, how.on_epoch, epoch)
+
+
+def _tell(control: Control, listener: Callable[[Any], object], news: Any) -> None:
+    try:
+        listener(news)
+    except Stop:
+        control.stop()
+    except KeyboardInterrupt:
+        control.stop("interrupted")
+
+
+class Keeper:
+    """Writes checkpoints: after every epoch, and within one when `every` seconds have gone by."""
+
+    def __init__(self, path: Path | None, fingerprint: dict[str, Any], every: float) -> None:
+        self._path, self._fingerprint, self._every = path, fingerprint, every
+        self._last = time.monotonic()
+
+    def tick(self, run: Run) -> None:
+        """Save if it is time to."""
+        if self._path is not None and time.monotonic() - self._last >= self._every:
+            self.save(run)
+
+    def save(self, run: Run) -> None:
+        """Save the run as it stands between two steps."""
+        if self._path is None:
+            return
+        run.check()
+        content = {
+            "format": 1,
+            "settings": self._fingerprint,
+            "history": run.history.to_dict(),
+            "state": run.capture(),
+        }
+        checkpoints.save(self._path, content)
+        self._last = time.monotonic()
+
+
+def _open(
+    how: Settings, module: nn.Module, data: Dataset, fresh: History
+) -> tuple[Keeper, History, dict[str, Any] | None]:
+    """Return what writes checkpoints, and the history and state to go on from if there is one."""
+    if how.checkpoint is None:
+        return Keeper(None, {}, how.checkpoint_every), fresh, None
+    path = checkpoints.file_of(how.checkpoint)
+    keeper = Keeper(path, how.fingerprint(module, data), how.checkpoint_every)
+    found = checkpoints.load(path) if how.resume else None
+    if found is None:
+        return keeper, fresh, None
+    content, said = found
+    checkpoints.check(content["settings"], how.fingerprint(module, data), path)
+    history = History.from_dict(content["history"])
+    history.device, history.notes = fresh.device, [*history.notes, *([said] if said else [])]
+    return keeper, history, content["state"]
+
+
+def _choose_execution(
+    history: History, module: nn.Module, data: Dataset, how: Settings, where: torch.device
+) -> None:
+    sample = data.train.inputs[: how.batch_size].to(where)
+    steps = how.epochs * steps_of(len(data.train), how.batch_size)
+    chosen = choose(module, sample, where, precision=how.precision, layout=how.layout, steps=steps)
+    history.precision, history.layout, history.reason = chosen.precision, chosen.layout, chosen.reason
+    hardware.seed_everything(how.seed)  # the probe may have drawn numbers, as dropout does
+
+
+def _plain(criterion: Criterion) -> Objective:
+    def objective(
+        module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, _index: torch.Tensor
+    ) -> torch.Tensor:
+        return criterion.loss(module(inputs), targets)
+
+    return objective
+
+
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise ModelError("the model has no parameter that requires a gradient: nothing can be trained")
+    return parameters
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Compute with `wanted` threads (all cores this process may use if None), and set it back afterwards."""
+    before, count = torch.get_num_threads(), wanted or hardware.threads()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _moved(module: nn.Module, where: torch.device) -> Iterator[None]:
+    """Move a module to the compute device and back."""
+    home = next((p.device for p in module.parameters()), where)
+    module.to(where)
+    try:
+        yield
+    finally:
+        module.to(home)
