@@ -11,7 +11,7 @@ from kit.data import as_dataset
 from kit.errors import ModelError
 from kit.measurement.predict import logits
 from kit.measurement.scores import Classification, Evaluation, Regression, classification, regression
-from kit.statistics import Measurement, bootstrap, mcnemar, paired_difference, wilson
+from kit.statistics import Measurement, bootstrap, mcnemar, paired_difference, paired_proportions, wilson
 from kit.variant import as_variant
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def agree(
     right = [labels == targets for labels in predicted]
     only_first, only_second = (int((right[i] & ~right[1 - i]).sum()) for i in (0, 1))
     same = wilson(int((predicted[0] == predicted[1]).sum()), len(targets))
-    change = paired_difference(right[0], right[1])
+    change = paired_proportions(only_first, only_second, len(targets))
     return Agreement(*names, where, same, change, only_first, only_second, mcnemar(only_first, only_second))
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.errors import ModelError
+from kit.runtime import gate
+from kit.runtime.engines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,41 +78,22 @@ def macs(path: Path, shape: tuple[int, ...]) -> int:
     return _macs(path, path.stat().st_mtime_ns, shape)
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file.
-
-    Raises:
-        ModelError: when it is not one.
-    """
-    import onnx
-
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's own class is different in each of its implementations
-        raise ModelError(f"{path} is not a readable ONNX file: {error}") from error
-
-
 def side_files(path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that hold its external data."""
+    """Return the files beside an ONNX file that hold its weights."""
+    return sorted({path.parent / name for name in gate.side_files(gate.read(path))})
+
+
+def _load(path: Path) -> onnx.ModelProto:
     import onnx
 
-    if path.suffix != ".onnx":
-        return []
-    model = onnx.load(path, load_external_data=False)
-    names = {
-        entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return sorted(path.parent / name for name in names)
+    return onnx.load(gate.check(path))
 
 
 @lru_cache(maxsize=32)
 def _weights(path: Path, _changed: int) -> Weights:
     from onnx import TensorProto, numpy_helper
 
-    model = read(path)
+    model = _load(path)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     integers = {TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING}
     count = filled = 0
@@ -173,7 +156,7 @@ def _packed(array: np.ndarray[Any, Any], node: onnx.NodeProto) -> tuple[int, int
 
 @lru_cache(maxsize=32)
 def _macs(path: Path, _changed: int, shape: tuple[int, ...]) -> int:
-    model = read(path)
+    model = _load(path)
     nodes = [node for node in model.graph.node if node.op_type in _PRODUCTS]
     if not nodes:
         return 0
@@ -210,7 +193,9 @@ def _shapes(
         )
         arrays = session.run(None, feed)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelError(f"{path.name} cannot run on one sample of shape {shape}: {error}") from error
+        raise ModelError(
+            f"{path.name} cannot run on one sample of shape {shape}: {one_line(error)}"
+        ) from error
     return known | {o.name: a.shape for o, a in zip(session.get_outputs(), arrays, strict=True)}
 
 
