@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kit.measurement.candidates import Call
+    from kit.runtime.session import Runtime
 
 _CALLS = 10
 """So many are timed one after another in a round, after at least one that refills the caches."""
@@ -59,7 +60,7 @@ def benchmark(
     seconds: float = 1.0,
     blocks: int = 12,
     rounds: int | None = None,
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     device: str | None = None,
     threads: int | None = None,
     clock: ClockName = "auto",

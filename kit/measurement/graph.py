@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -35,7 +36,16 @@ _WEIGHT_INPUTS = {
     "QLinearConv": (3, 8),
     "QLinearMatMul": (3,),
 }
-# Of these, the inputs whose shapes give the arithmetic: (activations, weights).
+_ZERO_POINTS = {
+    "DequantizeLinear": 2,
+    "ConvInteger": 3,
+    "MatMulInteger": 3,
+    "DynamicQuantizeMatMul": 3,
+    "QGemm": 5,
+    "QLinearConv": 5,
+    "QLinearMatMul": 5,
+}
+# Of the products, the inputs whose shapes give the arithmetic: (activations, weights).
 _PRODUCTS = {
     "Conv": (0, 1),
     "FusedConv": (0, 1),
@@ -57,11 +67,32 @@ _PRODUCTS = {
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of a file: how many, how many of them are not zero, and which types store them."""
+    """The weights of a file.
+
+    Attributes:
+        count: how many.
+        nonzero: how many of them are not zero.
+        type: what stores most of them, such as "float32", "int8" or "4 bits".
+    """
 
     count: int
     nonzero: int
-    types: tuple[str, ...]
+    type: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """One convolution or matrix product.
+
+    Attributes:
+        operator: its name in the file.
+        macs: multiply-accumulates for one sample.
+        depthwise: whether it is a convolution of each channel on its own.
+    """
+
+    operator: str
+    macs: int
+    depthwise: bool
 
 
 def weights(path: Path) -> Weights:
@@ -75,7 +106,16 @@ def macs(path: Path, shape: tuple[int, ...]) -> int:
     Raises:
         ModelError: when the file cannot run on such a sample.
     """
-    return _macs(path, path.stat().st_mtime_ns, shape)
+    return sum(product.macs for product in products(path, shape))
+
+
+def products(path: Path, shape: tuple[int, ...]) -> tuple[Product, ...]:
+    """List the convolutions and matrix products of a file with what each costs for one sample.
+
+    Raises:
+        ModelError: when the file cannot run on such a sample.
+    """
+    return _products(path, path.stat().st_mtime_ns, shape)
 
 
 def side_files(path: Path) -> list[Path]:
@@ -83,7 +123,12 @@ def side_files(path: Path) -> list[Path]:
     return sorted({path.parent / name for name in gate.side_files(gate.read(path))})
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def load(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file with its side files.
+
+    Raises:
+        ModelError: when it is no ONNX file, or a side file is missing.
+    """
     import onnx
 
     return onnx.load(gate.check(path))
@@ -93,11 +138,11 @@ def _load(path: Path) -> onnx.ModelProto:
 def _weights(path: Path, _changed: int) -> Weights:
     from onnx import TensorProto, numpy_helper
 
-    model = _load(path)
+    model = load(path)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     integers = {TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING}
-    count = filled = 0
-    types = set()
+    filled = 0
+    types: Counter[str] = Counter()
     for name, node in _weight_users(model).items():
         tensor = tensors[name]
         if tensor.data_type in integers or not tensor.dims:
@@ -106,11 +151,17 @@ def _weights(path: Path, _changed: int) -> Weights:
         if node.op_type == "MatMulNBits":
             total, some = _packed(array, node)
         else:
-            centre = _zero_point(node, tensors, array.ndim)
+            centre = _zero_point(node, tensors, array.shape)
             total, some = array.size, int(np.count_nonzero(array.astype(np.float32) != centre))
-        count, filled = count + total, filled + some
-        types.add(TensorProto.DataType.Name(tensor.data_type).lower())
-    return Weights(count, filled, tuple(sorted(types)))
+        filled += some
+        types[_storage(node, array)] += total
+    return Weights(types.total(), filled, types.most_common(1)[0][0] if types else "")
+
+
+def _storage(node: onnx.NodeProto, array: np.ndarray[Any, Any]) -> str:
+    if node.op_type != "MatMulNBits":
+        return str(array.dtype)
+    return f"{next((a.i for a in node.attribute if a.name == 'bits'), 4)} bits"
 
 
 def _weight_users(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
@@ -128,19 +179,24 @@ def _weight_users(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     return users
 
 
-def _zero_point(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto], ndim: int) -> Any:
+def _zero_point(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto], shape: tuple[int, ...]) -> Any:
     """Return what stands for zero in a stored weight, shaped to broadcast against it."""
     from onnx import numpy_helper
 
-    place = {"DequantizeLinear": 2, "QLinearConv": 5, "QLinearMatMul": 5, "QGemm": 5, "MatMulInteger": 3}
-    position = place.get(node.op_type)
-    if position is None or position >= len(node.input) or node.input[position] not in tensors:
+    position = _ZERO_POINTS.get(node.op_type, len(node.input))
+    if position >= len(node.input) or node.input[position] not in tensors:
         return 0.0
     point = np.asarray(numpy_helper.to_array(tensors[node.input[position]])).astype(np.float32)
-    if point.ndim != 1 or point.size == 1:
-        return point.reshape(-1)[0] if point.size == 1 else 0.0
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0) % max(ndim, 1)
-    return point.reshape([-1 if i == axis else 1 for i in range(ndim)])
+    settings = {attribute.name: attribute.i for attribute in node.attribute}
+    axis = {"DequantizeLinear": settings.get("axis", 1), "QLinearConv": 0, "ConvInteger": 0}.get(node.op_type)
+    if axis is None:  # of a matrix product, one for each column
+        axis = 0 if settings.get("transB") else -1
+    if point.size == 1:
+        return float(point.reshape(-1)[0])
+    if point.ndim == 1:
+        return point.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+    blocks = np.repeat(point, settings["block_size"], axis=axis)
+    return blocks[tuple(slice(0, size) for size in shape)]
 
 
 def _packed(array: np.ndarray[Any, Any], node: onnx.NodeProto) -> tuple[int, int]:
@@ -155,13 +211,20 @@ def _packed(array: np.ndarray[Any, Any], node: onnx.NodeProto) -> tuple[int, int
 
 
 @lru_cache(maxsize=32)
-def _macs(path: Path, _changed: int, shape: tuple[int, ...]) -> int:
-    model = _load(path)
+def _products(path: Path, _changed: int, shape: tuple[int, ...]) -> tuple[Product, ...]:
+    model = load(path)
     nodes = [node for node in model.graph.node if node.op_type in _PRODUCTS]
     if not nodes:
-        return 0
+        return ()
     shapes = _shapes(model, path, nodes, shape)
-    return sum(_node_macs(node, shapes) for node in nodes)
+    return tuple(
+        Product(node.op_type, _node_macs(node, shapes), _is_depthwise(node, shapes)) for node in nodes
+    )
+
+
+def _is_depthwise(node: onnx.NodeProto, shapes: Shapes) -> bool:
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    return groups > 1 and shapes[node.input[_PRODUCTS[node.op_type][1]]][1] == 1
 
 
 def _shapes(

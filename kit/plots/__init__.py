@@ -1,16 +1,26 @@
 """Figures: units, n and the machine on each; readable without colour. They take plain numbers."""
 
 from kit.plots.canvas import caption, new_figure
+from kit.plots.confusion import confusion
 from kit.plots.images import image_rows
+from kit.plots.latency import latency, throughput
+from kit.plots.pareto import Point, pareto
 from kit.plots.pruning import layer_bars, sensitivity, weight_histograms
+from kit.plots.quantization import signal_to_noise
 from kit.plots.training import training_curves
 
 __all__ = [
+    "Point",
     "caption",
+    "confusion",
     "image_rows",
+    "latency",
     "layer_bars",
     "new_figure",
+    "pareto",
     "sensitivity",
+    "signal_to_noise",
+    "throughput",
     "training_curves",
     "weight_histograms",
 ]

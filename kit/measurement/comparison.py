@@ -1,0 +1,287 @@
+"""`Comparison`: the table, the Pareto fronts, the best of them, and the reasons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, Literal
+
+from kit import plots
+from kit.errors import ArgumentError, unknown
+from kit.measurement import table
+from kit.measurement.results import significant, times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kit.measurement.results import Benchmark
+    from kit.measurement.scores import Classification, Regression
+    from kit.statistics import Measurement
+    from kit.variant import Variant
+
+By = Literal["bytes", "latency", "macs", "parameters", "memory"]
+COSTS: dict[str, tuple[str, float]] = {
+    "bytes": ("kB on disk", 1e3),
+    "latency": ("ms a call", 1),
+    "macs": ("million multiply-accumulates a sample", 1e6),
+    "parameters": ("thousand parameters", 1e3),
+    "memory": ("MB of memory at most", 1e6),
+}
+"""What can be traded for accuracy: its unit on an axis, and how many make one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One variant.
+
+    Attributes:
+        name: of the variant.
+        metric: "accuracy" or "rmse".
+        score: accuracy as a fraction, or the root-mean-square error; with its interval.
+        parameters, nonzero, macs, bytes: how large it is.
+        latency: median ms of a call at the first batch size.
+        speedup: against the first, paired by round.
+        verdict: what that shows: "baseline", "faster", "slower" or "no difference shown".
+        agreement: the share of samples on which it says what the first says.
+        change: of accuracy against the first, in fractions, paired by sample.
+        p: McNemar's p-value for "the accuracy changed"; None for regression.
+        memory: bytes that opening and running it adds to a fresh process, or None.
+        why: the reasons, one a line.
+        evaluation: all scores.
+    """
+
+    name: str
+    metric: str
+    score: Measurement
+    parameters: int
+    nonzero: int
+    macs: int
+    bytes: int
+    latency: Measurement
+    speedup: Measurement
+    verdict: str
+    agreement: Measurement
+    change: Measurement
+    p: float | None
+    memory: int | None
+    why: tuple[str, ...]
+    evaluation: Classification | Regression
+
+    def cost(self, by: str) -> float:
+        """Return what it costs in `by`; infinity when that was not measured.
+
+        Raises:
+            ArgumentError: when `by` is unknown.
+        """
+        if by not in COSTS:
+            raise unknown("cost", by, COSTS)
+        value = self.latency.value if by == "latency" else getattr(self, by)
+        return float("inf") if value is None else float(value)
+
+    @property
+    def quality(self) -> float:
+        """A number that is larger for the better model: accuracy, or the RMSE with a minus."""
+        return self.score.value if self.metric == "accuracy" else -self.score.value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as a dictionary fit for JSON."""
+        measured = ("score", "latency", "speedup", "agreement", "change")
+        return {
+            **{key: value for key, value in vars(self).items() if key != "evaluation"},
+            **{key: getattr(self, key).to_dict() for key in measured},
+            "why": list(self.why),
+            "evaluation": self.evaluation.to_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Variants measured side by side; the first is the baseline.
+
+    Attributes:
+        rows: one for each variant, in the order given.
+        variants: the variants as they were measured (a module as the ONNX file that ran), with figures.
+        benchmark: the interleaved timings, with the A/A control and the conditions.
+        data, split: where accuracy was measured.
+        runtime: what ran them.
+    """
+
+    rows: tuple[Row, ...]
+    variants: tuple[Variant, ...]
+    benchmark: Benchmark
+    data: str
+    split: str
+    runtime: str
+
+    def __getitem__(self, name: str) -> Row:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise unknown("variant", name, [row.name for row in self.rows])
+
+    def best(self, *, max_drop: float = 0.5, by: By = "bytes") -> Variant:
+        """Return the cheapest variant that loses no more than `max_drop` points against the first.
+
+        It judges by the split that was compared. Choosing on "test" and reporting that figure would be
+        tuning on the test split: choose with `compare(…, split="valid")`.
+
+        Args:
+            max_drop: in points of accuracy; for regression in percent of the first's RMSE.
+            by: "bytes", "latency", "macs", "parameters" or "memory".
+
+        Raises:
+            ArgumentError: when `by` is unknown, or `max_drop` is negative.
+        """
+        if max_drop < 0:
+            raise ArgumentError(f"max_drop is a loss in points and cannot be negative, got {max_drop}")
+        first = self.rows[0]
+        scale = 1.0 if first.metric == "accuracy" else first.score.value
+        allowed = [
+            (row.cost(by), index)
+            for index, row in enumerate(self.rows)
+            if row.quality >= first.quality - scale * max_drop / 100 - 1e-12
+        ]
+        return self.variants[min(allowed)[1]]
+
+    def front(self, by: By = "bytes") -> tuple[Row, ...]:
+        """Return the rows that no other row beats in both quality and cost, cheapest first.
+
+        Raises:
+            ArgumentError: when `by` is unknown.
+        """
+
+        def beaten(row: Row) -> bool:
+            return any(
+                other.quality >= row.quality
+                and other.cost(by) <= row.cost(by)
+                and (other.quality, -other.cost(by)) != (row.quality, -row.cost(by))
+                for other in self.rows
+            )
+
+        return tuple(sorted((r for r in self.rows if not beaten(r)), key=lambda row: row.cost(by)))
+
+    def plot(self, by: By = "latency") -> Figure:
+        """Draw quality against cost with the Pareto front; dominated points are hollow.
+
+        Raises:
+            ArgumentError: when `by` is unknown.
+        """
+        front = {row.name for row in self.front(by)}
+        label, unit = COSTS[by]
+        percent = 100.0 if self.rows[0].metric == "accuracy" else 1.0
+        points = [
+            plots.Point(
+                name=row.name,
+                cost=row.cost(by) / unit,
+                cost_interval=(row.latency.low, row.latency.high) if by == "latency" else None,
+                quality=percent * row.score.value,
+                quality_interval=(percent * row.score.low, percent * row.score.high),
+                dominated=row.name not in front,
+            )
+            for row in self.rows
+            if row.cost(by) != float("inf")
+        ]
+        quality = "accuracy, %" if percent > 1 else "RMSE"
+        conditions = self.benchmark.conditions(self.benchmark.batch_sizes[0]) if by == "latency" else ""
+        seen = f"{self.data} {self.split}, n = {self.rows[0].score.n:,}"
+        return plots.pareto(
+            points, cost=label, quality=quality, lower_is_better=percent == 1, text=f"{seen}; {conditions}"
+        )
+
+    def cells(self, *, why: bool = False) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the rows of the table as text, on demand with the reasons as last column."""
+        score = "accuracy % [95 %]" if self.rows[0].metric == "accuracy" else "RMSE [95 %]"
+        header = ["", score, "params", "nonzero", "MACs", "kB", "ms", "speed-up [95 %]", "same", "p"]
+        rows = [_cells(row) for row in self.rows]
+        if why:
+            header.append("why")
+            rows = [
+                [*cells, "; ".join(row.why) or "baseline"] for cells, row in zip(rows, self.rows, strict=True)
+            ]
+        return header, rows
+
+    def conditions(self) -> list[str]:
+        """Return what the figures rest on, one sentence a line: warnings, n, batch, clock, machine, load."""
+        timed = self.benchmark
+        first, control = timed.batch_sizes[0], timed.control
+        accuracy = f"{self.data} {self.split}, n = {self.rows[0].score.n:,}"
+        again = f"; the first one again: {1 / control.value:.2f}×" if control else ""
+        latency = f"batch {first} on {self.runtime}, {timed.conditions(first)}{again}"
+        empty = f"an empty model takes {significant(timed.overhead.value)} ms"
+        load = f"load {timed.load[0]:.1f} → {timed.load[1]:.1f} a core"
+        warnings = [f"Warning: {warning}." for warning in timed.warnings]
+        return [*warnings, f"{accuracy}; {latency}; {empty}.", f"{timed.machine}; {load}."]
+
+    def __str__(self) -> str:
+        lines = [table.text(*self.cells(why=False)), ""]
+        width = max(len(row.name) for row in self.rows)
+        for row in self.rows[1:]:
+            for i, reason in enumerate(row.why):
+                head = row.name.ljust(width) if i == 0 else " " * width
+                lines += wrap(reason, 105, initial_indent=f"{head}  ", subsequent_indent=" " * (width + 4))
+        for note in self.conditions():
+            lines += wrap(note, 105)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.conditions())
+        return table.html(f"{len(self.rows)} variants side by side", *self.cells(why=True)) + notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return rows, recipes and conditions as a dictionary fit for JSON."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "runtime": self.runtime,
+            "rows": [row.to_dict() for row in self.rows],
+            "recipes": {variant.name: [str(step) for step in variant.recipe] for variant in self.variants},
+            "benchmark": self.benchmark.to_dict(),
+        }
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write `to_dict()` to a file and return its path.
+
+        Raises:
+            StorageError: when it cannot be written.
+        """
+        from kit import files
+
+        with files.atomic(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
+        return Path(path)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write a report that needs no other file, and return its path.
+
+        Raises:
+            StorageError: when it cannot be written.
+        """
+        from kit import files
+        from kit.measurement.report import page
+
+        with files.atomic(path) as temporary:
+            temporary.write_text(page(self), encoding="utf-8")
+        return Path(path)
+
+
+def _cells(row: Row) -> list[str]:
+    percent = 100 if row.metric == "accuracy" else 1
+    value, low, high = (percent * bound for bound in (row.score.value, row.score.low, row.score.high))
+    digits = 2 if percent > 1 else 4
+    first = row.verdict == "baseline"
+    mark = {"no difference shown": "≈ ", "slower": "↓ ", "faster": "↑ "}.get(row.verdict, "")
+    return [
+        row.name,
+        f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]",
+        f"{row.parameters:,}",
+        f"{row.nonzero / row.parameters:.0%}" if row.parameters else "–",
+        f"{row.macs / 1e6:.2f} M",
+        f"{row.bytes / 1e3:,.0f}",
+        significant(row.latency.value),
+        "baseline" if first else mark + times(row.speedup),
+        "" if first else f"{row.agreement.value:.1%}",
+        "" if first or row.p is None else f"{row.p:.2g}" if row.p >= 0.001 else "<.001",
+    ]
