@@ -1,5 +1,6 @@
 """Data: immutable splits, the bundled sets, and one's own arrays, folders and loaders."""
 
+from kit.data import augment
 from kit.data.dataset import Dataset, Split
 from kit.data.duplicates import Duplicates
 from kit.data.idx import fashion_mnist, mnist
@@ -10,6 +11,7 @@ __all__ = [
     "Duplicates",
     "Split",
     "as_dataset",
+    "augment",
     "fashion_mnist",
     "from_arrays",
     "from_folder",

@@ -48,11 +48,13 @@ class Batches:
 
     def arrange(self, x: torch.Tensor) -> torch.Tensor:
         """Return `x` in the layout of what `pick` gives: an augmentation may have changed it."""
-        return x.contiguous(memory_format=torch.channels_last) if self._images_last else x
+        return x.contiguous(
+            memory_format=torch.channels_last if self._images_last else torch.contiguous_format
+        )
 
     def in_order(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Go through all samples in order, without copying what is already in place."""
-        for x, y in zip(self._inputs.split(size), self._targets.split(size), strict=True):
+        for x, y in zip(torch.split(self._inputs, size), torch.split(self._targets, size), strict=True):
             yield self._place(x), y.to(self._where, non_blocking=True)
 
     def _place(self, x: torch.Tensor) -> torch.Tensor:
@@ -66,7 +68,7 @@ def cut(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
 
     A last batch of one sample joins the one before it, since batch normalisation cannot train on one.
     """
-    batches = list(order.split(batch_size))
+    batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

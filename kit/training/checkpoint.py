@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from kit.errors import CheckpointError
 from kit.files import atomic
+from kit.training.history import History
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kit.data import Dataset
+    from kit.training.run import Run
+    from kit.training.settings import Settings
 
 
 def file_of(checkpoint: str | Path) -> Path:
@@ -41,6 +50,51 @@ def save(path: Path, content: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         if path.exists():
             path.replace(previous(path))
+
+
+class Keeper:
+    """Writes checkpoints: after every epoch, and within one when `every` seconds have gone by."""
+
+    def __init__(self, path: Path | None, fingerprint: dict[str, Any], every: float) -> None:
+        self._path, self._fingerprint, self._every = path, fingerprint, every
+        self._last = time.monotonic()
+
+    def tick(self, run: Run) -> None:
+        """Save if it is time to."""
+        if self._path is not None and time.monotonic() - self._last >= self._every:
+            self.save(run)
+
+    def save(self, run: Run) -> None:
+        """Save the run as it stands between two steps."""
+        if self._path is None:
+            return
+        run.check()
+        content = {
+            "format": 1,
+            "settings": self._fingerprint,
+            "history": run.history.to_dict(),
+            "state": run.capture(),
+        }
+        save(self._path, content)
+        self._last = time.monotonic()
+
+
+def open_checkpoint(
+    how: Settings, module: nn.Module, data: Dataset, fresh: History
+) -> tuple[Keeper, History, dict[str, Any] | None]:
+    """Return what writes checkpoints, and the history and the state to go on from, if there is one."""
+    if how.checkpoint is None:
+        return Keeper(None, {}, how.checkpoint_every), fresh, None
+    path, fingerprint = file_of(how.checkpoint), how.fingerprint(module, data)
+    keeper = Keeper(path, fingerprint, how.checkpoint_every)
+    found = load(path) if how.resume else None
+    if found is None:
+        return keeper, fresh, None
+    content, said = found
+    check(content["settings"], fingerprint, path)
+    history = History.from_dict(content["history"])
+    history.device, history.notes = fresh.device, [*history.notes, *([said] if said else [])]
+    return keeper, history, content["state"]
 
 
 def load(path: Path) -> tuple[dict[str, Any], str] | None:

@@ -6,34 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from kit.errors import ModelError
 from kit.training.choices import LOSSES, Loss, loss_function, name_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from kit.data import Dataset
     from kit.variant import Signature, Task
 
 # These take class indices; the other named losses compare outputs and targets of one shape.
-_BY_INDEX = (
-    F.cross_entropy,
-    F.nll_loss,
-    torch.nn.CrossEntropyLoss,
-    torch.nn.NLLLoss,
-    torch.nn.MultiMarginLoss,
-)
-_SAME_SHAPE = tuple(set(LOSSES.values()) - {F.cross_entropy, F.nll_loss})
-_SAME_SHAPE_MODULES = (
-    torch.nn.MSELoss,
-    torch.nn.L1Loss,
-    torch.nn.HuberLoss,
-    torch.nn.SmoothL1Loss,
-    torch.nn.BCEWithLogitsLoss,
-    torch.nn.BCELoss,
-)
+_BY_INDEX = (F.cross_entropy, F.nll_loss)
+_BY_INDEX_MODULES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
+_BY_SHAPE = tuple(set(LOSSES.values()) - set(_BY_INDEX))
+_BY_SHAPE_MODULES = (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss, nn.BCEWithLogitsLoss, nn.BCELoss)
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ class Criterion:
 
 
 def _compares_shapes(loss: Any) -> bool:
-    return loss in _SAME_SHAPE or isinstance(loss, _SAME_SHAPE_MODULES)
+    return loss in _BY_SHAPE or isinstance(loss, _BY_SHAPE_MODULES)
 
 
 def make_criterion(module: nn.Module, data: Dataset, loss: Any = "auto") -> Criterion:
@@ -109,9 +96,8 @@ def make_criterion(module: nn.Module, data: Dataset, loss: Any = "auto") -> Crit
         with torch.no_grad():
             outputs = module(inputs.to(where))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"the model cannot take inputs of shape (N, {', '.join(map(str, signature.shape))}): {_line(error)}"
-        ) from error
+        shape = ", ".join(map(str, signature.shape))
+        raise ModelError(f"the model cannot take inputs of shape (N, {shape}): {_line(error)}") from error
     finally:
         module.train(was_training)
     width = _width(outputs, len(inputs), signature, function)
@@ -136,7 +122,7 @@ def _width(outputs: Any, n: int, signature: Signature, loss: Loss) -> int:
             )
         return width
     classes = len(signature.classes)
-    binary = classes == 2 and width == 1 and loss not in _BY_INDEX and not isinstance(loss, _BY_INDEX[2:])
+    binary = classes == 2 and width == 1 and loss not in _BY_INDEX and not isinstance(loss, _BY_INDEX_MODULES)
     if width != classes and not binary:
         hint = " (or 1, with loss='bce')" if classes == 2 else ""
         raise ModelError(
@@ -158,10 +144,11 @@ def _try_loss(criterion: Criterion, outputs: torch.Tensor, targets: torch.Tensor
         raise ModelError(
             f"loss {criterion.name!r} must return one number, got {getattr(value, 'shape', value)}"
         )
-    is_nll = criterion.loss is F.nll_loss or isinstance(criterion.loss, torch.nn.NLLLoss)
+    is_nll = criterion.loss is F.nll_loss or isinstance(criterion.loss, nn.NLLLoss)
     if is_nll and bool((outputs.exp().sum(1) - 1).abs().max() > 0.01):
         raise ModelError(
-            "loss 'nll' needs log-probabilities; end the model with nn.LogSoftmax(dim=1) or take 'cross_entropy'"
+            "loss 'nll' needs log-probabilities: end the model with nn.LogSoftmax(dim=1), "
+            "or take 'cross_entropy'"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -18,7 +17,7 @@ from kit import device as hardware
 from kit.errors import ArgumentError, DeviceError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LAYOUTS = ("auto", "contiguous", "channels_last")
@@ -129,11 +128,10 @@ def _precisions(precision: str, where: torch.device) -> tuple[tuple[str, ...], s
         return (precision,), ""
     if where.type == "cuda":
         name = torch.cuda.get_device_name(where)
-        return (
-            (("fp32", "bf16"), name) if torch.cuda.is_bf16_supported() else (("fp32",), f"{name} has no bf16")
-        )
-    fast = hardware.accelerates("bf16") if where.type == "cpu" else None
-    return (("fp32", "bf16"), fast) if fast else (("fp32",), "no bf16 instructions here")
+        fast = torch.cuda.is_bf16_supported()
+        return (("fp32", "bf16"), name) if fast else (("fp32",), f"{name} has no bf16")
+    found = hardware.accelerates("bf16") if where.type == "cpu" else None
+    return (("fp32", "bf16"), found) if found else (("fp32",), "no bf16 instructions here")
 
 
 def _probe(
@@ -164,7 +162,7 @@ def _probe(
 
 
 def _fastest(candidates: Sequence[Execution], times: Sequence[Sequence[float]], why: str) -> Execution:
-    """Pick the fastest; a departure from the first candidate must be clear in the minima and round by round."""
+    """Pick the fastest; a step away from the first must be clear in the minima and round by round."""
 
     def gain(index: int, over: int) -> float:
         ratios = [a / b for a, b in zip(times[over], times[index], strict=True)]
@@ -175,8 +173,7 @@ def _fastest(candidates: Sequence[Execution], times: Sequence[Sequence[float]], 
         worth = _WORTH_LAYOUT if candidate.precision == candidates[best].precision else _WORTH_BF16
         if gain(index, best) > worth:
             best = index
+    first, chosen = candidates[0], candidates[best]
     measured = ", ".join(f"{c.precision} {c.layout} {gain(i, 0):.2f}×" for i, c in enumerate(candidates) if i)
-    reason = f"probe of {len(times[0])} rounds against {candidates[0].precision} {candidates[0].layout}: {measured}"
-    return Execution(
-        candidates[best].precision, candidates[best].layout, f"{reason}; {why}" if why else reason
-    )
+    reason = f"probe, {len(times[0])} rounds, speed against {first.precision} {first.layout}: {measured}"
+    return Execution(chosen.precision, chosen.layout, f"{reason}; {why}" if why else reason)

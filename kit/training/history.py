@@ -97,19 +97,18 @@ class History:
 
     def _rows(self) -> list[tuple[str, ...]]:
         head = ("epoch", "train loss", "valid loss", f"valid {self.metric}", "lr", "samples/s", "")
-        marks = {id(self.best): "best"}
-        return [head] + [
-            (
-                str(e.number) if e.share == 1 else f"{e.number} ({e.share:.0%})",
-                f"{e.train_loss:.4f}",
-                f"{e.valid_loss:.4f}",
-                f"{e.valid_metric:.4f}",
-                f"{e.lr:.2g}",
-                f"{e.samples_per_second:,.0f}",
-                marks.get(id(e), ""),
-            )
-            for e in self._shown()
-        ]
+        return [head, *(self._row(epoch) for epoch in self._shown())]
+
+    def _row(self, epoch: Epoch) -> tuple[str, ...]:
+        return (
+            str(epoch.number) if epoch.share == 1 else f"{epoch.number} ({epoch.share:.0%})",
+            f"{epoch.train_loss:.4f}",
+            f"{epoch.valid_loss:.4f}",
+            f"{epoch.valid_metric:.4f}",
+            f"{epoch.lr:.2g}",
+            f"{epoch.samples_per_second:,.0f}",
+            "best" if epoch is self.best else "",
+        )
 
     def _shown(self) -> list[Epoch]:
         """Return at most about twenty epochs: the first, the last, the best, and some between."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from torch import nn
 
 from kit import device as hardware
 from kit.errors import ModelError
-from kit.training import checkpoint as checkpoints
 from kit.training.batches import Batches, steps_of
+from kit.training.checkpoint import Keeper, open_checkpoint
 from kit.training.choices import make_optimizer, schedule_function
 from kit.training.control import Control, Stop, interruptible
 from kit.training.criterion import Criterion, make_criterion
@@ -26,7 +25,6 @@ from kit.training.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from kit.data import Dataset
     from kit.training.progress import Bar
@@ -67,7 +65,7 @@ def fit(
     how = Settings.of(settings)
     where, control = hardware.pick(how.device), control or Control()
     criterion = make_criterion(module, data, how.loss)
-    keeper, history, state = _open(how, module, data, History(criterion.metric, device=str(where)))
+    keeper, history, state = open_checkpoint(how, module, data, History(criterion.metric, device=str(where)))
     with ExitStack() as stack:
         history.threads = stack.enter_context(_threads(how.threads or (history.threads if state else None)))
         stack.enter_context(isolated(how.seed, where))
@@ -115,10 +113,7 @@ def _drive(run: Run, how: Settings, control: Control, keeper: Keeper, label: str
             while not run.done and not control.stopping:
                 for _ in run.through_epoch():
                     bar_.step()
-                    if how.on_step is not None:
-                        _tell(control, how.on_step, run.progress())
-                    control.hold()
-                    if control.stopping:
+                    if not _goes_on(run, how, control):
                         break
                     keeper.tick(run)
                 _close(run, how, control, keeper, bar_)
@@ -127,8 +122,16 @@ def _drive(run: Run, how: Settings, control: Control, keeper: Keeper, label: str
     run.history.stopped = control.ending
 
 
+def _goes_on(run: Run, how: Settings, control: Control) -> bool:
+    """Tell the listener about a step, wait while the run is paused, and return whether to go on."""
+    if how.on_step is not None:
+        _tell(control, how.on_step, run.progress())
+    control.hold()
+    return not control.stopping
+
+
 def _close(run: Run, how: Settings, control: Control, keeper: Keeper, bar_: Bar) -> None:
-    """End an epoch. The part of one that a stop left is recorded too, but the checkpoint goes on without it."""
+    """End an epoch. What a stop left of one is recorded too, but its checkpoint goes on without that."""
     partial = run.position < run.steps
     if partial:
         keeper.save(run)
@@ -147,51 +150,6 @@ def _tell(control: Control, listener: Callable[[Any], object], news: Any) -> Non
         control.stop()
     except KeyboardInterrupt:
         control.stop("interrupted")
-
-
-class Keeper:
-    """Writes checkpoints: after every epoch, and within one when `every` seconds have gone by."""
-
-    def __init__(self, path: Path | None, fingerprint: dict[str, Any], every: float) -> None:
-        self._path, self._fingerprint, self._every = path, fingerprint, every
-        self._last = time.monotonic()
-
-    def tick(self, run: Run) -> None:
-        """Save if it is time to."""
-        if self._path is not None and time.monotonic() - self._last >= self._every:
-            self.save(run)
-
-    def save(self, run: Run) -> None:
-        """Save the run as it stands between two steps."""
-        if self._path is None:
-            return
-        run.check()
-        content = {
-            "format": 1,
-            "settings": self._fingerprint,
-            "history": run.history.to_dict(),
-            "state": run.capture(),
-        }
-        checkpoints.save(self._path, content)
-        self._last = time.monotonic()
-
-
-def _open(
-    how: Settings, module: nn.Module, data: Dataset, fresh: History
-) -> tuple[Keeper, History, dict[str, Any] | None]:
-    """Return what writes checkpoints, and the history and state to go on from if there is one."""
-    if how.checkpoint is None:
-        return Keeper(None, {}, how.checkpoint_every), fresh, None
-    path = checkpoints.file_of(how.checkpoint)
-    keeper = Keeper(path, how.fingerprint(module, data), how.checkpoint_every)
-    found = checkpoints.load(path) if how.resume else None
-    if found is None:
-        return keeper, fresh, None
-    content, said = found
-    checkpoints.check(content["settings"], how.fingerprint(module, data), path)
-    history = History.from_dict(content["history"])
-    history.device, history.notes = fresh.device, [*history.notes, *([said] if said else [])]
-    return keeper, history, content["state"]
 
 
 def _choose_execution(
@@ -222,8 +180,9 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 
 @contextmanager
 def _threads(wanted: int | None) -> Iterator[int]:
-    """Compute with `wanted` threads (all cores this process may use if None), and set it back afterwards."""
-    before, count = torch.get_num_threads(), wanted or hardware.threads()
+    """Compute with `wanted` threads (None: torch's number, but no more than the cores), then set it back."""
+    before = torch.get_num_threads()
+    count = wanted or min(before, hardware.threads())
     torch.set_num_threads(count)
     try:
         yield count

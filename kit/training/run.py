@@ -29,7 +29,7 @@ _CHECK_EVERY = 256
 
 @dataclass
 class Run:
-    """A module being fitted, and where it stands. The losses of an epoch stay on the device and are read once."""
+    """A module being fitted, and where it stands. An epoch's losses stay on the device and are read once."""
 
     module: nn.Module
     train: Batches
@@ -103,7 +103,7 @@ class Run:
         if self.augment is not None:
             x = self.train.arrange(self.augment(x))
         loss = self.objective(self.module, x, y, index)
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        torch.autograd.backward(loss if self.scaler is None else self.scaler.scale(loss))
         return loss.detach()
 
     def _update(self) -> None:
@@ -125,7 +125,7 @@ class Run:
         )
 
     def close_epoch(self) -> Epoch:
-        """Validate, record the epoch or the part of it that was done, and keep the weights if they are best."""
+        """Validate, record the epoch or what was done of it, and keep the weights if they are the best."""
         self.check()
         seconds = time.perf_counter() - self.began
         sizes = torch.tensor([len(batch) for batch in cut(self.order, self.batch_size)][: self.position])
@@ -190,7 +190,7 @@ class Run:
         self.anchor = dict(state)
 
     def check(self, *, weights: bool = False) -> None:
-        """Raise DivergedError if a loss of this epoch is NaN or infinite; `weights` looks at these as well."""
+        """Raise DivergedError if a loss of this epoch is not finite; `weights` looks at these as well."""
         bad = torch.isfinite(self.losses[: self.position]).logical_not().nonzero()
         if len(bad):
             raise self._diverged(int(bad[0]), float(self.losses[int(bad[0])]))
@@ -219,7 +219,7 @@ class Run:
         )
 
     def _largest_gradient(self) -> str:
-        """Return the layer with the largest gradient and its size; one that is not finite counts as largest."""
+        """Return the layer with the largest gradient and its size; one that is not finite is largest."""
         sizes = {
             name: float(p.grad.abs().max())
             for name, p in self.module.named_parameters()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kit.errors import ArgumentError, nearest, unknown
 from kit.training.choices import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -98,7 +99,7 @@ class Settings:
         checksum = zlib.crc32(data.train.raw.contiguous().numpy().tobytes())
         checksum = zlib.crc32(data.train.targets.contiguous().numpy().tobytes(), checksum)
         found = self.recipe() | {
-            "model": f"{type(module).__name__} of {weights:,} parameters ({zlib.crc32(repr(shapes).encode()):08x})",
+            "model": f"{weights:,} parameters ({zlib.crc32(repr(shapes).encode()):08x})",
             "data": f"{data.name}, {len(data.train):,} samples ({checksum:08x})",
         }
         if self.schedule == "constant":

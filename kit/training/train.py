@@ -72,7 +72,7 @@ def train(
         layout: "contiguous", "channels_last", or "auto": what the same probe finds faster.
         seed: of everything random in the run; the caller's generators are left as they were.
         device: such as "cpu" or "cuda"; None takes the best there is.
-        threads: processor threads; None takes the cores this process may use.
+        threads: processor threads; None takes torch's number, at most the cores this process may use.
         checkpoint: a file (or folder) to keep the run in; a run that was killed goes on from there to
             bit-identical weights when the same call is made again.
         checkpoint_every: seconds between checkpoints within an epoch; there is one after each epoch anyway.
