@@ -1,0 +1,42 @@
+"""Figures of quantization: the signal left in each layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit.plots.canvas import caption, new_figure, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+
+def signal_to_noise(rows: Sequence[tuple[str, float, float]], *, title: str = "") -> Figure:
+    """Draw the signal-to-noise ratio of each layer's weights and outputs, in decibels.
+
+    Args:
+        rows: the layer's name, then decibels of its weights and of its outputs; infinite where exact.
+        title: above the figure.
+    """
+    figure, axis = new_figure(width=6.4, height=0.3 * len(rows) + 1.3)
+    places = np.arange(len(rows))
+    finite = [value for row in rows for value in row[1:] if np.isfinite(value)]
+    edge = 1.08 * max(finite, default=1.0)
+    for index, (label, column) in enumerate((("weights", 1), ("output, all errors so far", 2))):
+        values = np.array([row[column] for row in rows], dtype=float)
+        exact = ~np.isfinite(values)
+        look = style(index)
+        axis.plot(np.where(exact, np.nan, values), places, label=label, **look)
+        axis.plot(np.full(exact.sum(), edge), places[exact], **{**look, "linestyle": ""}, fillstyle="none")
+        for place in places[exact]:
+            axis.annotate("exact", (edge, place), xytext=(5, -3), textcoords="offset points", fontsize=7)
+    axis.set_yticks(places, [row[0] for row in rows], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("signal-to-noise ratio (dB): 6 more are one bit more")
+    axis.legend(fontsize=8, frameon=False)
+    axis.set_title(title, fontsize=10)
+    caption(figure, f"{len(rows)} layers")
+    return figure
