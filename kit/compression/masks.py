@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.nn.utils import parametrize
 
+from kit.compression.layers import check_names, weighted, within
 from kit.errors import ArgumentError, ModelError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
     Masks = dict[str, torch.Tensor]
-
-
-class Mask(nn.Module):
-    """Multiplies a weight by a fixed mask of zeros and ones."""
-
-    mask: torch.Tensor
-
-    def __init__(self, mask: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask)
-
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the masked weight; its gradient is masked likewise."""
-        return weight * self.mask
 
 
 def weights(module: nn.Module, *, protect: Collection[str] = ()) -> dict[str, torch.Tensor]:
@@ -42,20 +30,12 @@ def weights(module: nn.Module, *, protect: Collection[str] = ()) -> dict[str, to
         ArgumentError: when a name in `protect` does not exist.
         ModelError: when nothing is left to prune.
     """
-    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)}  # noqa: SLF001
-    known = dict(module.named_modules())
-    for name in protect:
-        if not name or name not in known:
-            raise unknown("layer", name, layers)
-    found = {
-        name: layer.weight.detach()
-        for name, layer in layers.items()
-        if not any(name == part or name.startswith(f"{part}.") for part in protect)
-    }
+    check_names(module, protect)
+    found = {n: layer.weight.detach() for n, layer in weighted(module).items() if not within(n, protect)}
     if not found:
+        outside = " outside protect=" if protect else ""
         raise ModelError(
-            f"{type(module).__name__} has nothing to prune: no convolution or linear layer"
-            f"{' outside protect=' if protect else ''}"
+            f"{type(module).__name__} has nothing to prune: no convolution or linear layer{outside}"
         )
     return found
 
@@ -164,24 +144,37 @@ def parse_n_m(method: str) -> tuple[int, int] | None:
     return n, m
 
 
+@torch.no_grad()
 def apply(module: nn.Module, masks: Mapping[str, torch.Tensor]) -> None:
-    """Mask weights of `module` in place, whatever trains it, until `remove` is called.
+    """Set the masked weights to zero, in place. The net stays plain: masks are no part of it.
 
     Args:
-        module: a net, changed in place: each masked weight becomes a parametrization of the dense one.
-        masks: boolean tensors of the weights' shapes, by layer name.
+        module: the net.
+        masks: which weights stay, as boolean tensors of the weights' shapes, by layer name.
     """
     for name, mask in masks.items():
-        layer = module.get_submodule(name)
-        parametrize.register_parametrization(layer, "weight", Mask(mask.to(layer.weight.device)))  # type: ignore[arg-type]
+        weight: Any = module.get_submodule(name).weight
+        weight.mul_(mask.to(weight.device))
 
 
-def remove(module: nn.Module) -> None:
-    """Make the masks of `module` permanent, in place: plain layers again, with exact zeros."""
-    for layer in list(module.modules()):
-        masked = (part for part in layer.modules() if isinstance(part, Mask))
-        if parametrize.is_parametrized(layer, "weight") and any(masked):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+def hold(
+    optimizer: torch.optim.Optimizer, module: nn.Module, masks: Mapping[str, torch.Tensor]
+) -> RemovableHandle:
+    """Apply masks now and after every step of an optimizer, until `remove()` is called on what is returned.
+
+    For one's own training loop; `kit.prune` does the same by itself.
+
+    >>> net = nn.Linear(2, 1)
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> handle = hold(optimizer, net, {"": torch.tensor([[True, False]])})
+    >>> net(torch.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
+    >>> float(net.weight[0, 1])
+    0.0
+    >>> handle.remove()
+    """
+    apply(module, masks)
+    return optimizer.register_step_post_hook(lambda *_: apply(module, masks))
 
 
 def _keep_highest(scores: torch.Tensor, ratio: float) -> torch.Tensor:

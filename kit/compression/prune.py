@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kit.compression import masks, structured
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from kit.variant import Variant
 
     Ratio = float | Mapping[str, float]
-    Cut = Callable[[nn.Module, Ratio], nn.Module]
+    Hold = Callable[[nn.Module], None]
+    Cut = Callable[[nn.Module, Ratio], tuple[nn.Module, Hold | None]]
 
 METHODS = ("structured", "lamp", "magnitude", "layer_magnitude")
 
@@ -92,7 +94,6 @@ def prune(
     ratio = _check_arguments(ratio, method, steps, finetune, round_to)
     how = _training(training, finetune, steps)
     module = copy.deepcopy(parent.module)
-    masks.remove(module)
     cut, whole = _planned(module, data, ratio, method, protect, round_to)
     dense = evaluate(parent, data, split="valid").score
     objective = None
@@ -102,13 +103,14 @@ def prune(
     histories: list[History] = []
     for step in range(1, steps + 1):
         reached = _scaled(ratio, schedule(step, steps))
-        module = cut(module, reached)
+        module, hold = cut(module, reached)
         damaged = evaluate(module, data, split="valid").score
         if finetune:
-            histories.append(fit(module, data, objective, control=control, label="prune", **how))
+            histories.append(
+                fit(module, data, objective, after_step=hold, control=control, label="prune", **how)
+            )
             if histories[-1].stopped != "finished":
                 break
-    masks.remove(module)
     report = PruneReport(
         method=method,
         before=measure(parent.module, parent.signature),
@@ -138,7 +140,7 @@ def schedule(step: int, steps: int) -> float:
 def _planned(
     module: nn.Module, data: Dataset, ratio: Ratio, method: str, protect: Sequence[str], round_to: int
 ) -> tuple[Cut, dict[str, str]]:
-    """Return what cuts a net down to a ratio, and which layers stay whole and why."""
+    """Return what cuts a net down to a ratio (and says what keeps it there), and which layers stay whole."""
     if method == "structured":
         return _channels(module, data, ratio, protect, round_to)
     return _weights(module, ratio, method, protect)
@@ -157,8 +159,9 @@ def _channels(
         raise ModelError(f"{type(module).__name__} has no channels to prune: {reasons}")
     structured.widths(groups, ratio, round_to=round_to)  # a wrong name is found before anything is trained
 
-    def cut(net: nn.Module, reached: Ratio) -> nn.Module:
-        return structured.shrink(net, example(net), structured.widths(groups, reached, round_to=round_to))
+    def cut(net: nn.Module, reached: Ratio) -> tuple[nn.Module, None]:
+        keep = structured.widths(groups, reached, round_to=round_to)
+        return structured.shrink(net, example(net), keep), None
 
     return cut, whole
 
@@ -173,10 +176,10 @@ def _weights(
         why = f"its inputs are no multiple of {method.partition(':')[2]}"
         whole |= {layer: why for layer in dense if layer not in chosen}
 
-    def cut(net: nn.Module, reached: Ratio) -> nn.Module:
-        masks.remove(net)
-        masks.apply(net, _choose(masks.weights(net, protect=protect), reached, method))
-        return net
+    def cut(net: nn.Module, reached: Ratio) -> tuple[nn.Module, Hold]:
+        hold = partial(masks.apply, masks=_choose(masks.weights(net, protect=protect), reached, method))
+        hold(net)
+        return net, hold
 
     return cut, whole
 

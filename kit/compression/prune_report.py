@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from kit import plots
+from kit.compression.layers import weighted
 from kit.measurement import size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.figure import Figure
+    from torch import nn
 
+    from kit.compression.layers import Layer
     from kit.statistics import Measurement
     from kit.training.history import History
     from kit.variant import Signature
@@ -128,11 +129,10 @@ class PruneReport:
 
 def measure(module: nn.Module, signature: Signature) -> ModelSize:
     """Measure a net layer by layer."""
-    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)}  # noqa: SLF001
-    macs = _layer_macs(module, layers, signature)
+    macs = _layer_macs(module, signature)
     rows = [
         LayerSize(name, tuple(layer.weight.shape), size.parameters(layer), size.nonzero(layer), macs[name])
-        for name, layer in layers.items()
+        for name, layer in weighted(module).items()
     ]
     counts = (size.parameters(module), size.nonzero(module), size.macs(module, signature))
     listed = (sum(values) for values in zip(*((r.parameters, r.nonzero, r.macs) for r in rows), strict=True))
@@ -143,25 +143,21 @@ def measure(module: nn.Module, signature: Signature) -> ModelSize:
 
 
 @torch.no_grad()
-def _layer_macs(module: nn.Module, layers: Mapping[str, nn.Module], signature: Signature) -> dict[str, int]:
+def _layer_macs(module: nn.Module, signature: Signature) -> dict[str, int]:
     """Count the products of each layer in one sample: one row of the weight for each value that comes out."""
-    counts = dict.fromkeys(layers, 0)
+    clone = copy.deepcopy(module).eval()
+    counts = dict.fromkeys(weighted(clone), 0)
 
-    def listen(name: str) -> Any:
-        def hook(layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def listen(name: str, layer: Layer) -> None:
+        def hook(_layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             values = inputs[0] if getattr(layer, "transposed", False) else output
             counts[name] += values.numel() * layer.weight[0].numel()
 
-        return hook
+        layer.register_forward_hook(hook)
 
-    handles = [layer.register_forward_hook(listen(name)) for name, layer in layers.items()]
-    where, training = next(module.parameters()).device, module.training
-    try:
-        module.eval()(torch.zeros(1, *signature.shape, device=where))
-    finally:
-        module.train(training)
-        for handle in handles:
-            handle.remove()
+    for name, layer in weighted(clone).items():
+        listen(name, layer)
+    clone(torch.zeros(1, *signature.shape, device=next(clone.parameters()).device))
     return counts
 
 

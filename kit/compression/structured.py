@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from kit.compression.layers import Convolution, Layer, check_names, weighted, within
 from kit.errors import ArgumentError, ModelError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-Convolution = nn.modules.conv._ConvNd  # noqa: SLF001 -- torch has no public name for it
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,8 @@ def coupled(module: nn.Module, example: torch.Tensor, *, protect: Collection[str
     >>> [(group.name, group.channels, group.fixed) for group in coupled(net, torch.rand(2, 1, 8, 8))]
     [('0', 8, ''), ('3', 10, 'gives the outputs')]
     """
-    known = dict(module.named_modules())
-    for name in protect:
-        if not name or name not in known:
-            raise unknown(
-                "layer", name, (n for n, m in known.items() if isinstance(m, Convolution | nn.Linear))
-            )
+    check_names(module, protect)
+    weighted(module)
     _, traced = _trace(module, example)
     groups = [_protected(group, protect) for group, _ in traced]
     free = [group for group in groups if not group.fixed]
@@ -136,6 +131,10 @@ def _trace(module: nn.Module, example: torch.Tensor) -> tuple[nn.Module, list[tu
         raise ModelError(
             f"{type(module).__name__} cannot be traced for pruning: {_first_line(error)}"
         ) from error
+    if not handles and any(isinstance(layer, Layer) for layer in names):
+        raise ModelError(
+            f"{type(module).__name__} cannot be traced for pruning: no gradient leads from outputs to layers"
+        )
     order = {name: i for i, name in enumerate(names.values())}
     found = [(_describe(graph, handle, names, order), handle) for handle in handles]
     return clone, sorted(found, key=lambda pair: order[pair[0].name])
@@ -143,7 +142,7 @@ def _trace(module: nn.Module, example: torch.Tensor) -> tuple[nn.Module, list[tu
 
 def _describe(graph: Any, handle: Any, names: Mapping[Any, str], order: Mapping[str, int]) -> Coupled:
     shrinking = [dep.target for dep, _ in handle if graph.is_out_channel_pruning_fn(dep.handler)]
-    layers = [node.module for node in shrinking if isinstance(node.module, Convolution | nn.Linear)]
+    layers = [node.module for node in shrinking if isinstance(node.module, Layer)]
     blocks = 1
     for dep, _ in handle:
         layer = dep.target.module
@@ -157,7 +156,7 @@ def _describe(graph: Any, handle: Any, names: Mapping[Any, str], order: Mapping[
 
 
 def _protected(group: Coupled, protect: Collection[str]) -> Coupled:
-    asked = any(layer == name or layer.startswith(f"{name}.") for layer in group.layers for name in protect)
+    asked = any(within(layer, protect) for layer in group.layers)
     return replace(group, fixed="protected") if asked and not group.fixed else group
 
 
@@ -190,6 +189,8 @@ def _by_group(groups: Sequence[Coupled], ratios: Mapping[str, float]) -> dict[st
 
 
 def _kept(group: Coupled, ratio: float, round_to: int) -> int:
+    if ratio == 0:
+        return group.channels
     unit = lcm(group.blocks, round_to)
     nearest = floor(group.channels * (1 - ratio) / unit + 0.5) * unit
     return min(max(nearest, unit), group.channels)

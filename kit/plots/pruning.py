@@ -6,6 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import EngFormatter
 
 from kit.plots.canvas import COLOURS, caption, new_figure, style
 
@@ -37,8 +38,7 @@ def sensitivity(
         text: the caption: how many samples, which split.
         columns: panels in a row.
     """
-    columns = min(columns, len(scores))
-    rows = ceil(len(scores) / columns)
+    rows, columns = _grid(len(scores), columns)
     figure, axes = new_figure(
         rows,
         columns,
@@ -51,17 +51,18 @@ def sensitivity(
     for axis in axes.flat[len(scores) :]:
         axis.set_axis_off()
     for axis, (layer, points) in zip(axes.flat, scores.items(), strict=False):
-        values, low, high = np.asarray(points).T
+        values, low, high = np.asarray([dense, *points]).T
         axis.axhline(dense[0], color="#555555", linestyle="--", linewidth=1)
-        axis.fill_between(ratios, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
-        axis.plot(ratios, values, **style(0), markersize=3.5, linewidth=1.2)
+        axis.fill_between([0, *ratios], low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+        axis.plot([0, *ratios], values, **style(0), markersize=3.5, linewidth=1.2)
         axis.set_title(layer, fontsize=8)
         axis.tick_params(labelsize=7)
-        axis.set_xlim(0, 1)
+        axis.set_xlim(-0.05, 1)
     for axis in axes[:, 0]:
         axis.set_ylabel(metric, fontsize=8)
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(scores) - columns) : len(scores)]:
         axis.set_xlabel("fraction removed", fontsize=8)
+        axis.tick_params(labelbottom=True)
     figure.suptitle("What each layer bears alone (dashed: the dense net)", fontsize=10)
     caption(figure, text)
     return figure
@@ -77,8 +78,7 @@ def weight_histograms(weights: Mapping[str, tuple[ArrayLike, ArrayLike]], *, col
         weights: the weights before and after, of any shape, by layer.
         columns: panels in a row.
     """
-    columns = min(columns, len(weights))
-    rows = ceil(len(weights) / columns)
+    rows, columns = _grid(len(weights), columns)
     figure, axes = new_figure(
         rows, columns, width=max(2.8 * columns, 4), height=2.1 * rows + 0.6, squeeze=False
     )
@@ -88,19 +88,24 @@ def weight_histograms(weights: Mapping[str, tuple[ArrayLike, ArrayLike]], *, col
         old, new = (np.asarray(part).ravel() for part in (before, after))
         edges = np.linspace(min(old.min(), new.min()), max(old.max(), new.max()), 61)
         zeros = int((new == 0).sum())
-        axis.hist(old, edges, histtype="step", color=COLOURS[0], label=f"before ({old.size:,})")
+        axis.hist(old, edges, histtype="step", color=COLOURS[0], label=f"before, {old.size:,}")
         axis.hist(
-            new[new != 0], edges, color=COLOURS[1], alpha=0.6, hatch="//", label=f"after ({new.size:,})"
+            new[new != 0],
+            edges,
+            color=COLOURS[1],
+            alpha=0.6,
+            hatch="//",
+            label=f"after, {new.size - zeros:,}",
         )
         if zeros:
-            axis.bar(0, zeros, width=edges[1] - edges[0], color=COLOURS[6], label=f"exactly 0 ({zeros:,})")
+            axis.bar(0, zeros, width=edges[1] - edges[0], color=COLOURS[6], label=f"exactly 0, {zeros:,}")
         axis.set_yscale("log")
         axis.set_title(layer, fontsize=8)
         axis.tick_params(labelsize=7)
         axis.legend(fontsize=6, frameon=False)
     for axis in axes[:, 0]:
         axis.set_ylabel("weights", fontsize=8)
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(weights) - columns) : len(weights)]:
         axis.set_xlabel("value", fontsize=8)
     caption(figure, "bins of equal width, counts on a log scale")
     return figure
@@ -133,9 +138,15 @@ def layer_bars(
         axis.barh(places + 0.2, after, 0.38, color=COLOURS[1], hatch="//", label="after")
         axis.set_xlabel(quantity, fontsize=8)
         axis.set_yticks(places, layers, fontsize=8)
-        axis.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.tick_params(labelsize=7)
     axes[0, 0].invert_yaxis()
     axes[0, 0].legend(fontsize=7, frameon=False)
     caption(figure, text)
     return figure
+
+
+def _grid(panels: int, columns: int) -> tuple[int, int]:
+    """Return rows and columns for so many panels, as evenly filled as they go."""
+    rows = ceil(panels / columns)
+    return rows, ceil(panels / rows)
