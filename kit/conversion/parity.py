@@ -54,7 +54,7 @@ class ParityReport:
         batches: the batch sizes.
         tolerance: the largest absolute difference that rounding explains.
         max_abs: the largest absolute difference found; infinite when there was no number to compare.
-        disagreements: inputs whose class differs, near-ties within the tolerance left out.
+        disagreements: inputs whose largest output (the class) is another; near-ties are left out.
         first: the first input that differs, if any.
         problem: why the file could not be opened or run, if it could not.
         suspects: what may be wrong, likeliest first.
@@ -89,7 +89,9 @@ class ParityReport:
         head = f"{Path(self.path).name}, {self.n:,} inputs in a fresh process, batch {sizes}: "
         if self.agreed:
             return f"{head}equal (largest difference {self.max_abs:.1e}, tolerance {self.tolerance:.1e})"
-        lines = [head + (self.problem or f"not equal, {self.disagreements:,} inputs change class")]
+        lines = [
+            head + (self.problem or f"not equal, {self.disagreements:,} inputs change their largest output")
+        ]
         if self.first is not None:
             lines += [
                 f"  first at input {self.first.index} in batches of {self.first.batch}",

@@ -24,8 +24,10 @@ def suspects_of_words(message: str, inputs: Floats, runs: Sequence[int] = ()) ->
         runs: the batch sizes with which it did run.
     """
     text = message.lower()
+    if "cut short" in text:
+        return ["file: it is damaged"]
     if "side file" in text or "external data" in text:
-        return ["a side file: the weights are not in the file itself"]
+        return ["side file: the weights are not in the file itself"]
     if "expected float32" in text or "data type" in text:
         return ["dtype: the file does not take float32"]
     if "index: 0" in text or runs:
@@ -65,7 +67,7 @@ def suspects_of_values(
         *_order(outputs, target, tolerance),
         *_layout(run, inputs, target, tolerance),
         *_shift(outputs, target, tolerance),
-    ] or ["operator or weight: compare the file's weights and operators with the module's, layer by layer"]
+    ] or ["operator or weight: not the batch, layout, order, softmax or last bias; compare layer by layer"]
 
 
 def _close(a: Floats, b: Floats, tolerance: float) -> bool:
@@ -117,7 +119,7 @@ def _shift(outputs: Floats, target: Floats, tolerance: float) -> list[str]:
     apart = outputs - target
     steady = apart.std(0) <= max(tolerance, 1e-6)
     off = np.flatnonzero(np.abs(apart.mean(0)) > tolerance)
-    if steady.all():
+    if steady.all() and off.size:
         return [f"bias: outputs {off.tolist()[:10]} are off by a constant in the last layer"]
     wrong = np.flatnonzero(np.abs(apart).max(0) > tolerance)
     if len(wrong) < target.shape[1]:
