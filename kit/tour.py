@@ -12,14 +12,16 @@ from kit.data.augment import compose, random_flip, random_shift
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kit.data import Dataset
     from kit.measurement.compare import Comparison
 
 
-def tour(folder: Path, *, full: bool = False) -> Comparison:
-    """Train, prune, distil, quantize, export and compare on Fashion-MNIST; print and save all of it.
+def tour(folder: Path, *, data: Dataset | None = None, full: bool = False) -> Comparison:
+    """Train, prune, distil, quantize, export and compare; print and save all of it.
 
     Args:
         folder: where the report and the model folders go.
+        data: images of any kind; by default Fashion-MNIST, whole.
         full: train 15 epochs with augmentation instead of 3 without.
 
     Returns:
@@ -30,29 +32,26 @@ def tour(folder: Path, *, full: bool = False) -> Comparison:
     def step(number: int, text: str) -> None:
         print(f"[{number}/7] {time.perf_counter() - begin:4.0f} s  {text}", flush=True)
 
-    step(1, "Load Fashion-MNIST and check its checksums.")
-    data = kit.data.fashion_mnist()
+    step(1, "Load Fashion-MNIST and check its checksums." if data is None else f"Take {data.name}.")
+    data = data or kit.data.fashion_mnist()
     print(f"      {data}")
-
-    epochs = 15 if full else 3
+    epochs, more = (15, 3) if full else (3, 1)
     augment = compose(random_flip(), random_shift(2)) if full else None
+
     step(2, f"Train a small residual net, {epochs} epochs.")
     dense = kit.train(kit.models.convnet(), data, epochs=epochs, lr=1e-2, augment=augment)
 
-    step(
-        3,
-        "Prune half of its channels: the module really gets smaller. Fine-tune with the dense net as teacher.",
-    )
-    slim = kit.prune(dense, data, ratio=0.5, finetune=3 if full else 1)
+    step(3, "Prune half of its channels; fine-tune with the dense net as teacher.")
+    slim = kit.prune(dense, data, ratio=0.5, finetune=more)
 
     step(4, "Distil it into a depthwise-separable net a quarter of its size.")
-    student = kit.distill(kit.models.mobilenet(), dense, data, epochs=epochs)
+    student = kit.distill(kit.models.mobilenet(), dense, data, epochs=epochs, lr=1e-2)
 
     step(5, "Quantize to 8 bits, calibrated on the validation split.")
-    variants = [dense, slim, student, kit.quantize(dense, data), kit.quantize(slim, data)]
+    quantized = [kit.quantize(variant, data) for variant in (dense, slim)]
 
-    step(6, "Export to ONNX, prove parity in a fresh process, measure all side by side on the test split.")
-    comparison = kit.compare(variants, data)
+    step(6, "Export to ONNX, prove parity in fresh processes, measure all side by side on the test split.")
+    comparison = kit.compare([dense, slim, student, *quantized], data)
 
     step(7, "Save the model folders and the report.")
     saved = [kit.save(variant, folder / "models" / _slug(variant.name)) for variant in comparison.variants]
