@@ -34,6 +34,21 @@ class Preprocess:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
+    def steps(self, raw: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+        """Return a batch (N, …) after each step, with what the step did: the last one is `self(raw)`."""
+        import torch
+
+        shape = (1, -1) + (1,) * (raw.ndim - 2) if raw.ndim > 1 else (-1,)
+        mean, std = (torch.tensor(values).view(shape) for values in (self.mean, self.std))
+        scaled = raw.to(torch.float32) * self.scale
+        centred = scaled - mean
+        return [
+            ("as read", raw),
+            (f"× {self.scale:.4g}", scaled),
+            (f"− mean {', '.join(f'{value:.4g}' for value in self.mean)}", centred),
+            (f"÷ deviation {', '.join(f'{value:.4g}' for value in self.std)}", centred / std),
+        ]
+
     def __call__(self, raw: torch.Tensor) -> torch.Tensor:
         """Transform a batch (N, …) of raw samples into float32 inputs of the same shape."""
         import torch
@@ -211,7 +226,8 @@ def as_variant(model: torch.nn.Module | Variant, signature: Signature | None = N
     if isinstance(model, torch.nn.Module):
         if signature is None:
             raise ArgumentError("a bare module needs data (or a variant) to know its inputs and classes")
-        return Variant(model, type(model).__name__.lower(), signature)
+        made = getattr(model, "architecture", None)  # nets of kit.models know the name of their factory
+        return Variant(model, getattr(made, "factory", type(model).__name__.lower()), signature)
     raise ArgumentError(
         f"expected a torch.nn.Module, a Variant or (for kit.open) a path, got {type(model).__name__}"
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import kit
 from kit.errors import ArgumentError, DataError, ModelError
 from kit.statistics import Measurement
 from kit.variant import Preprocess, Signature, Step, Variant, as_variant
@@ -74,6 +75,7 @@ def test_what_can_become_a_variant():
     net = variant()
     assert as_variant(net) is net
     assert as_variant(torch.nn.Linear(4, 3), SIGNATURE).name == "linear"
+    assert as_variant(kit.models.mobilenet(), SIGNATURE).name == "mobilenet"
     with pytest.raises(ArgumentError, match="needs data"):
         as_variant(torch.nn.Linear(4, 3))
     with pytest.raises(ArgumentError, match="got str"):
