@@ -81,16 +81,10 @@ def pack(variant: Variant, path: str | Path, *, history: bool = True) -> Path:
     Example: `kit.pack(small, "small.kit").stat().st_size`
     """
     target, module = Path(path), _plain(variant)
-    made = architecture_of(module)
-    tensors = {key: tensor.detach().cpu() for key, tensor in module.state_dict().items()}
-    card = cards.describe(variant, files={}, architecture=made)
-    if not history:
-        card = replace(card, recipe=(), figures={}, report=None, versions={})
-    content = MAGIC + _body(card, tensors, _shapes(made))
+    tensors = module.state_dict()
     with files.atomic(target) as temporary:
-        temporary.write_bytes(content)
-        again = unpack(temporary, module=None if made else module)
-        found = again.module.state_dict()
+        temporary.write_bytes(_content(variant, module, history=history))
+        found = unpack(temporary, module=None if architecture_of(module) else module).module.state_dict()
         different = [key for key in tensors if not _equal(tensors[key], found[key])]
         if different:
             raise ModelError(f"{different[0]!r} does not come back as it was; nothing was written")
@@ -143,6 +137,24 @@ def unpack(path: str | Path, *, module: nn.Module | None = None, largest: int = 
         raise CorruptFileError(f"{file} describes no model that can be built: {error}") from error
     report = cards.RecordedReport(card.report) if card.report is not None else None
     return Variant(net, card.name, card.signature, card.recipe, None, report, card.figures)
+
+
+def size(variant: Variant, *, history: bool = False) -> int:
+    """Return how many bytes `pack` would write.
+
+    Args:
+        variant: of a module.
+        history: as in `pack`.
+    """
+    return len(_content(variant, _plain(variant), history=history))
+
+
+def _content(variant: Variant, module: nn.Module, *, history: bool) -> bytes:
+    made = architecture_of(module)
+    card = cards.describe(variant, files={}, architecture=made)
+    if not history:
+        card = replace(card, recipe=(), figures={}, report=None, versions={})
+    return MAGIC + _body(card, module.state_dict(), _shapes(made))
 
 
 def _body(card: Card, tensors: Mapping[str, torch.Tensor], usual: Mapping[str, torch.Size]) -> bytes:
@@ -254,7 +266,11 @@ def _shapes(made: Architecture | None) -> dict[str, torch.Size]:
 def _plain(variant: Variant | nn.Module) -> nn.Module:
     """Return a copy on the CPU with masks and other parametrizations applied for good."""
     module = copy.deepcopy(variant.module if isinstance(variant, Variant) else variant).cpu().eval()
-    for layer in module.modules():
+    for layer in list(module.modules()):
+        if parametrize.is_parametrized(layer):
+            # A copy shares the class that holds the computed weights: removing them would break the original.
+            kind = type(layer)
+            layer.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))
         for name in list(getattr(layer, "parametrizations", {})):
             parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
     return module
