@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _CALLS = 10
 """So many are timed one after another in a round, after at least one that refills the caches."""
 
+_WARM = 0.01
+"""For so many seconds, and at least three calls, a freshly opened model is called untimed."""
+
 _SETTLE = 0.005
 """For so long a model of several threads is called untimed first: the idle threads of the one before it
 still spin. On two cores the p99 of a 0.1 ms net was 4 ms without, 0.2 ms with it."""
@@ -151,10 +154,11 @@ class _Run:
         plans: dict[int, Plan] = {}
         times: dict[int, NDArray[np.float64]] = {}
         openings: dict[str, list[float]] = {}
+        warmup: dict[int, list[int]] = {}
         for block in range(blocks):
             with self._opened(openings) as calls:
                 for size, batch in self.batches.items():
-                    quick = self._warm(calls, batch)
+                    quick = self._warm(calls, batch, warmup.setdefault(size, []))
                     if block == 0:
                         settle = _SETTLE if (self.threads or 1) > 1 else 0.0
                         plans[size] = _plan(quick, blocks, rounds, seconds, settle)
@@ -197,17 +201,24 @@ class _Run:
         if 0 in known and self.clock.name == "cpu":
             self.clock = Clock("wall", "a GPU computes, whose time the cpu clock does not see")
 
-    def _warm(self, calls: list[Call], batch: NDArray[Any]) -> list[float]:
-        """Call each for a while, untimed; return the seconds of its quickest call."""
+    def _warm(self, calls: list[Call], batch: NDArray[Any], warmup: list[int]) -> list[float]:
+        """Call each untimed, as often as `warmup` says or, when it is empty, for some ms, and note how often.
+
+        Returns:
+            The seconds of the quickest call of each.
+        """
+        often = list(warmup)
+        warmup.clear()
         quickest = []
-        for call in calls:
+        for i, call in enumerate(calls):
             durations: list[float] = []
-            while len(durations) < 3 or (sum(durations) < 0.01 and len(durations) < 200):
+            while len(durations) < often[i] if often else len(durations) < 3 or sum(durations) < _WARM:
                 begin = time.perf_counter()
                 call(batch)
                 self.synchronize()
                 durations.append(time.perf_counter() - begin)
             quickest.append(min(durations))
+            warmup.append(len(durations))
         return quickest
 
     def _rounds(

@@ -13,6 +13,7 @@ from kit import plots
 from kit.errors import ArgumentError, unknown
 from kit.measurement import table
 from kit.measurement.results import significant, times
+from kit.measurement.timing import SMALLEST_CLAIM
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,15 +150,17 @@ class Comparison:
     def front(self, by: By = "bytes") -> tuple[Row, ...]:
         """Return the rows that no other row beats in both quality and cost, cheapest first.
 
+        Latencies and memory that differ by less than 1 % count as equal.
+
         Raises:
             ArgumentError: when `by` is unknown.
         """
+        noise = 1 + SMALLEST_CLAIM if by in {"latency", "memory"} else 1.0
 
         def beaten(row: Row) -> bool:
             return any(
-                other.quality >= row.quality
-                and other.cost(by) <= row.cost(by)
-                and (other.quality, -other.cost(by)) != (row.quality, -row.cost(by))
+                (other.quality > row.quality and other.cost(by) <= row.cost(by) * noise)
+                or (other.quality >= row.quality and other.cost(by) * noise < row.cost(by))
                 for other in self.rows
             )
 

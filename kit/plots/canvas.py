@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -44,14 +45,19 @@ def tidy(axis: Axes) -> None:
 
 
 def style(index: int) -> dict[str, Any]:
-    """Return colour, marker and line style of the series with this index: never colour alone."""
+    """Return colour, marker and line style of the series with this index: never colour alone.
+
+    The first 64 differ: when the colours come round again, the markers have moved on by one.
+    """
+    turn = index // len(COLOURS)
     return {
         "color": COLOURS[index % len(COLOURS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": LINES[index % len(LINES)],
+        "marker": MARKERS[(index + turn) % len(MARKERS)],
+        "linestyle": LINES[(index + turn) % len(LINES)],
     }
 
 
 def caption(figure: Figure, text: str) -> None:
-    """Write `text` and the machine under the figure."""
-    figure.supxlabel(f"{text} · {device.describe()}", fontsize=7, color="#555555")
+    """Write `text` and the machine under the figure, in as many lines as it is wide."""
+    lines = wrap(f"{text} · {device.describe()}", int(figure.get_figwidth() * 19))
+    figure.supxlabel("\n".join(lines), fontsize=7, color="#555555")

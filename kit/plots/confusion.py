@@ -84,8 +84,8 @@ def _panel(
     if len(classes) > _LARGEST_WITH_NUMBERS:
         return
     for (row, column), value in np.ndenumerate(values):
-        text = f"{value:+.1f}" if signed else f"{value:.0f}"
-        if float(text) == 0:
+        text = f"{value:+.1f}".replace("-", "−") if signed else f"{value:.0f}"
+        if abs(value) < (0.05 if signed else 0.5):
             continue
         share = (shade[row, column] - limits[0]) / (limits[1] - limits[0])
         dark = share > 0.6 if not signed else not 0.2 < share < 0.8

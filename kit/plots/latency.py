@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.plots.canvas import COLOURS, LINES, MARKERS, caption, new_figure
+from kit.plots.canvas import caption, new_figure, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kit.statistics import Measurement
 
 _PERCENTILES = (50, 90, 99)
+_SMALL: dict[str, Any] = {"fontsize": 7.5, "title_fontsize": 7.5, "frameon": False}
 
 
 def latency(times: Mapping[str, ArrayLike], *, conditions: str, title: str = "Latency") -> Figure:
@@ -28,18 +29,19 @@ def latency(times: Mapping[str, ArrayLike], *, conditions: str, title: str = "La
         conditions: the caption: n, clock and threads.
         title: above the figure.
     """
-    figure, axis = new_figure(width=6.4, height=3.9)
+    figure, axis = new_figure(width=7.6, height=3.7)
     for index, (name, values) in enumerate(times.items()):
         ordered = np.sort(np.asarray(values, dtype=np.float64).ravel())
         marks = np.percentile(ordered, _PERCENTILES)
-        colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+        look = style(index)
         shares = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
-        axis.plot(ordered, shares, color=colour, linestyle=line, linewidth=1.4)
+        axis.plot(ordered, shares, color=look["color"], linestyle=look["linestyle"], linewidth=1.4)
         axis.plot(
             marks,
             _PERCENTILES,
-            MARKERS[index % len(MARKERS)],
-            color=colour,
+            color=look["color"],
+            marker=look["marker"],
+            linestyle="none",
             markersize=6,
             label=f"{name}: {' / '.join(f'{mark:.3g}' for mark in marks)}",
         )
@@ -50,9 +52,7 @@ def latency(times: Mapping[str, ArrayLike], *, conditions: str, title: str = "La
     axis.set_xlabel("ms a call")
     _logarithmic(axis, "x")
     axis.set_title(title, fontsize=10)
-    axis.legend(
-        title="p50 / p90 / p99, ms", fontsize=7.5, title_fontsize=7.5, loc="lower right", frameon=True
-    )
+    figure.legend(title="p50 / p90 / p99, ms", loc="outside right center", **_SMALL)
     caption(figure, conditions)
     return figure
 
@@ -64,7 +64,7 @@ def throughput(series: Mapping[str, Sequence[tuple[int, Measurement]]], *, condi
         series: batch size and samples a second, by model.
         conditions: the caption: n, clock and threads.
     """
-    figure, axis = new_figure(width=6.4, height=3.9)
+    figure, axis = new_figure(width=7.6, height=3.7)
     sizes = sorted({size for points in series.values() for size, _ in points})
     for index, (name, points) in enumerate(series.items()):
         x = [size for size, _ in points]
@@ -74,9 +74,7 @@ def throughput(series: Mapping[str, Sequence[tuple[int, Measurement]]], *, condi
             x,
             y,
             yerr=np.maximum(bars, 0),
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
-            linestyle=LINES[index % len(LINES)],
+            **style(index),
             capsize=2.5,
             markersize=6,
             linewidth=1.4,
@@ -87,7 +85,7 @@ def throughput(series: Mapping[str, Sequence[tuple[int, Measurement]]], *, condi
     axis.set_xlabel("batch, samples a call")
     axis.set_ylabel("samples a second")
     _logarithmic(axis, "y")
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside right center", **_SMALL)
     axis.set_title("Throughput", fontsize=10)
     caption(figure, conditions)
     return figure

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kit.plots.canvas import COLOURS, MARKERS, caption, new_figure
+from matplotlib.text import Text
+
+from kit.plots.canvas import caption, new_figure, style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,20 +57,21 @@ def pareto(
     front = sorted((p for p in points if not p.dominated), key=lambda p: p.cost)
     axis.plot([p.cost for p in front], [p.quality for p in front], **_FRONT)
     for index, point in enumerate(points):
-        colour = COLOURS[index % len(COLOURS)]
+        look = style(index)
         axis.errorbar(
             point.cost,
             point.quality,
             xerr=_bars(point.cost, point.cost_interval),
             yerr=_bars(point.quality, point.quality_interval),
-            fmt=MARKERS[index % len(MARKERS)],
-            color=colour,
-            markerfacecolor="white" if point.dominated else colour,
+            color=look["color"],
+            marker=look["marker"],
+            linestyle="none",
+            markerfacecolor="white" if point.dominated else look["color"],
             markersize=8,
             markeredgewidth=1.6,
             elinewidth=1.0,
             capsize=2.5,
-            zorder=3,
+            zorder=4 - index / len(points),  # the baseline on top
         )
     if points:
         first = points[0]
@@ -114,9 +117,15 @@ def _label(figure: Figure, axis: Axes, points: Sequence[Point]) -> None:
     taken: list[Box] = [(x - 6 * dot, y - 6 * dot, x + 6 * dot, y + 6 * dot) for x, y in places]
     for point, (x, y) in zip(points, places, strict=True):
         note = axis.annotate(
-            point.name, (point.cost, point.quality), (0, 0), textcoords="offset points", fontsize=8
+            point.name,
+            (point.cost, point.quality),
+            (0, 0),
+            textcoords="offset points",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkB": 5},
+            zorder=5,
         )
-        extent = note.get_window_extent()
+        extent = Text.get_window_extent(note)  # without the line to the point
         width, height = extent.width, extent.height
 
         def box(
@@ -137,7 +146,7 @@ def _label(figure: Figure, axis: Axes, points: Sequence[Point]) -> None:
 def _around(width: float, height: float, dot: float) -> list[tuple[float, float]]:
     """Return where the lower left corner of a label may stand, in pixels from its point, best first."""
     places = []
-    for far in (1.0, 2.5):
+    for far in (1.0, 2.5, 4.5):
         aside, near, above = 9 * dot, 5 * dot * far, 13 * dot * far
         places += [(aside, near), (aside, -near - height), (-aside - width, near)]
         places += [(-aside - width, -near - height), (-width / 2, above), (-width / 2, -above - height)]
