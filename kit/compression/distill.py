@@ -101,6 +101,21 @@ def distill(
     return pupil.derive(module, "distill", recipe, name=name or f"{pupil.name} distilled", report=history)
 
 
+def softened(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return `softmax(logits / T)`: what a teacher shows of its second thoughts, for logits (…, classes).
+
+    >>> [round(p, 2) for p in softened(torch.tensor([4.0, 2.0, 0.0]), 1.0).tolist()]
+    [0.87, 0.12, 0.02]
+    >>> [round(p, 2) for p in softened(torch.tensor([4.0, 2.0, 0.0]), 4.0).tolist()]
+    [0.51, 0.31, 0.19]
+
+    Raises:
+        ArgumentError: when the temperature is not above 0.
+    """
+    check_weights(temperature=temperature, weight=1.0)
+    return F.softmax(logits.float() / temperature, dim=-1)
+
+
 def soft_loss(
     student: torch.Tensor,
     teacher: torch.Tensor,

@@ -164,7 +164,7 @@ def hold(
 
     For one's own training loop; `kit.prune` does the same by itself.
 
-    >>> net = nn.Linear(2, 1)
+    >>> net = torch.nn.Linear(2, 1)
     >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     >>> handle = hold(optimizer, net, {"": torch.tensor([[True, False]])})
     >>> net(torch.ones(1, 2)).sum().backward()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kit import plots
 from kit.compression import masks, structured
 from kit.compression.prune import check_ratio
@@ -16,7 +18,7 @@ from kit.measurement.evaluate import evaluate
 from kit.variant import as_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
     from torch import nn
@@ -51,28 +53,31 @@ class Sensitivity:
     coupled: dict[str, tuple[str, ...]]
 
     def drops(self, layer: str) -> list[float]:
-        """Return what each ratio costs: accuracy as a fraction, or the part by which RMSE grows."""
+        """Return what each ratio costs: points of accuracy, or for regression percent that RMSE grows."""
         dense = self.dense.value
         if self.metric == "accuracy":
-            return [dense - score.value for score in self.scores[layer]]
-        return [(score.value - dense) / dense for score in self.scores[layer]]
+            return [100 * (dense - score.value) for score in self.scores[layer]]
+        return [100 * (score.value / dense - 1) for score in self.scores[layer]]
 
-    def ratios(self, max_drop: float = 0.01) -> dict[str, float]:
+    def ratios(self, max_drop: float = 1.0) -> dict[str, float]:
         """Return the largest ratio that each layer bears: fit for `kit.prune(ratio=…)`.
 
         Layers are scanned one at a time, and together they cost more; fine-tuning wins most of it back.
 
         Args:
-            max_drop: what one layer may cost, as in `drops`; smaller ratios must not cost more either.
+            max_drop: what one layer may cost, in points of accuracy or percent of the RMSE; smaller ratios
+                must not cost more either.
 
         Raises:
-            ArgumentError: when no layer bears even the smallest ratio.
+            ArgumentError: when no layer bears even the smallest ratio, or `max_drop` is negative.
         """
+        if max_drop < 0:
+            raise ArgumentError(f"max_drop is a loss in points and cannot be negative, got {max_drop}")
         chosen = {}
         for layer in self.scores:
             borne = 0.0
             for ratio, drop in zip(self.grid, self.drops(layer), strict=True):
-                if drop > max_drop:
+                if drop > max_drop + 1e-9:
                     break
                 borne = ratio
             chosen[layer] = borne
@@ -82,6 +87,21 @@ class Sensitivity:
                 "raise max_drop, or scan smaller ratios"
             )
         return chosen
+
+    def expected(self, ratios: Mapping[str, float]) -> float:
+        """Estimate the metric with these ratios removed at once, before any fine-tuning.
+
+        As if each layer did its damage independently of the others: the factors of the single layers are
+        multiplied. Between two ratios of the scan it goes straight, beyond the last one it stays.
+
+        Args:
+            ratios: the fraction removed, by the layer names of `scores`; others count as 0.
+        """
+        value = self.dense.value
+        for layer, row in self.scores.items():
+            scores = [self.dense.value, *(score.value for score in row)]
+            value *= float(np.interp(ratios.get(layer, 0.0), (0.0, *self.grid), scores)) / self.dense.value
+        return value
 
     def plot(self) -> Figure:
         """Draw one panel a layer, with the dense net as a line and the intervals shaded."""
@@ -157,7 +177,7 @@ def sensitivity(
 
     Example:
         >>> scan = kit.sensitivity(dense, data)  # doctest: +SKIP
-        >>> slim = kit.prune(dense, data, ratio=scan.ratios(max_drop=0.02))  # doctest: +SKIP
+        >>> slim = kit.prune(dense, data, ratio=scan.ratios(max_drop=2))  # doctest: +SKIP
     """
     data = as_dataset(data)
     variant = as_variant(model, data.signature)

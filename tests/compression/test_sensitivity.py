@@ -36,15 +36,18 @@ def test_a_score_is_the_accuracy_of_the_net_pruned_in_that_layer(scan, trained, 
 
 
 def test_ratios_bear_the_drop_and_go_into_prune(scan, trained, fashion):
-    ratios = scan.ratios(max_drop=0.05)
+    ratios = scan.ratios(max_drop=5)
     for layer, ratio in ratios.items():
-        assert all(d <= 0.05 for r, d in zip(scan.grid, scan.drops(layer), strict=True) if r <= ratio)
-    assert sum(ratios.values()) <= sum(scan.ratios(max_drop=0.2).values())
-    assert set(scan.ratios(max_drop=1.0).values()) == {0.5}
-    slim = kit.prune(trained, fashion.subset(256, 128, 128), ratio=scan.ratios(0.2), round_to=1, finetune=0)
+        assert all(d <= 5.001 for r, d in zip(scan.grid, scan.drops(layer), strict=True) if r <= ratio)
+    assert sum(ratios.values()) <= sum(scan.ratios(max_drop=20).values())
+    assert set(scan.ratios(max_drop=100).values()) == {0.5}
+    slim = kit.prune(trained, fashion.subset(256, 128, 128), ratio=scan.ratios(20), round_to=1, finetune=0)
     assert slim.report.after.total.parameters < slim.report.before.total.parameters
-    with pytest.raises(ArgumentError, match="no layer bears a drop of at most -1"):
+    with pytest.raises(ArgumentError, match="cannot be negative"):
         scan.ratios(max_drop=-1)
+    hard = kit.sensitivity(trained, fashion, ratios=[0.9], samples=400)
+    with pytest.raises(ArgumentError, match=r"no layer bears a drop of at most 0, even at ratio 0.9"):
+        hard.ratios(max_drop=0)
 
 
 def test_single_weights_are_scanned_layer_by_layer(trained, fashion):
@@ -76,7 +79,7 @@ def test_regression_counts_how_much_the_error_grows():
     net = kit.train(nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2)), data, epochs=20, lr=1e-2)
     scan = kit.sensitivity(net, data, ratios=[0.5])
     assert scan.metric == "RMSE"
-    assert scan.drops("0")[0] == pytest.approx(scan.scores["0"][0].value / scan.dense.value - 1)
+    assert scan.drops("0")[0] == pytest.approx(100 * (scan.scores["0"][0].value / scan.dense.value - 1))
     assert scan.drops("0")[0] > 0
 
 
