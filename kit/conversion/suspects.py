@@ -30,9 +30,9 @@ def suspects_of_words(message: str, inputs: Floats, runs: Sequence[int] = ()) ->
         return ["side file: the weights are not in the file itself"]
     if "expected float32" in text or "data type" in text:
         return ["dtype: the file does not take float32"]
-    if "index: 0" in text or runs:
+    if runs or ("it declares (" in text and "it declares (n" not in text):
         return ["batch: the batch size is frozen in the file"]
-    if "dimension" in text or "rank" in text or "shape" in text:
+    if any(word in text for word in ("it declares (", "dimension", "rank", "shape")):
         return [f"layout: the file does not take inputs of shape {inputs.shape[1:]}, or reorders their axes"]
     return ["operator: the runtime cannot execute one that the file needs"]
 

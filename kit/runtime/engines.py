@@ -116,8 +116,10 @@ def open_onnxruntime(
     if (providers or device) and used != wanted[0]:
         raise DeviceError(f"ONNX Runtime was asked for {wanted[0]} but the session runs on {used}")
     name = _only_input(path, session.get_inputs(), session.get_outputs())
+    declared = [side if isinstance(side, int) else None for side in session.get_inputs()[0].shape]
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        _check_shape(path, declared, inputs)
         try:
             result: NDArray[np.float32] = session.run(None, {name: inputs})[0]
         except Exception as error:
@@ -161,6 +163,15 @@ def _only_input(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> st
     return str(inputs[0].name)
 
 
+def _check_shape(path: Path, declared: Sequence[int | None], inputs: NDArray[np.float32]) -> None:
+    """Raise DataError unless `inputs` fit the shape that the file declares (None: any number), if any."""
+    same_rank = len(declared) == inputs.ndim
+    pairs = zip(declared, inputs.shape, strict=False)
+    if declared and not (same_rank and all(side in {None, given} for side, given in pairs)):
+        expected = ", ".join("N" if side is None else str(side) for side in declared)
+        raise DataError(f"{path.name} cannot take inputs {inputs.shape}: it declares ({expected})")
+
+
 def open_openvino(path: Path, *, device: str | None, threads: int, precision: str | None) -> Engine:
     """Open an ONNX file on OpenVINO.
 
@@ -195,8 +206,12 @@ def open_openvino(path: Path, *, device: str | None, threads: int, precision: st
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot open {path}: {one_line(error)}") from error
     requests = threading.local()  # a request computes one batch at a time
+    shape = compiled.inputs[0].get_partial_shape()
+    known = not shape.rank.is_dynamic
+    declared = [None if side.is_dynamic else side.get_length() for side in shape] if known else []
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        _check_shape(path, declared, inputs)  # OpenVINO answers (0, outputs) to some shapes that do not fit
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
         try:
