@@ -174,7 +174,7 @@ def kmeans(weight: torch.Tensor, count: int, *, rounds: int = 50) -> tuple[torch
     places = torch.zeros_like(flat, dtype=torch.int64)
     if not len(some):
         return flat.new_zeros(1), places.view(weight.shape)
-    distinct: torch.Tensor = torch.unique(some)  # type: ignore[no-untyped-call]
+    distinct: torch.Tensor = torch.unique(some)
     values = distinct
     if len(distinct) > count:
         values = torch.linspace(float(some.min()), float(some.max()), count, device=flat.device)
