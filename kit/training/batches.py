@@ -69,7 +69,7 @@ def cut(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
     A last batch of one sample joins the one before it, since batch normalisation cannot train on one.
     """
     batches = list(torch.split(order, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(batches[-1]) == 1 < batch_size:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
 
@@ -77,7 +77,7 @@ def cut(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
 def steps_of(n: int, batch_size: int) -> int:
     """Return how many batches `cut` gives."""
     steps = -(-n // batch_size)
-    return steps - 1 if steps > 1 and n % batch_size == 1 else steps
+    return steps - 1 if steps > 1 and n % batch_size == 1 < batch_size else steps
 
 
 def _fits(inputs: torch.Tensor, where: torch.device) -> bool:

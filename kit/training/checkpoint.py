@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 import time
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from kit.training.run import Run
     from kit.training.settings import Settings
 
+_FORMAT = 1
+
 
 def file_of(checkpoint: str | Path) -> Path:
     """Return the file that a `checkpoint=` argument means: itself, or `checkpoint.pt` in a folder."""
@@ -37,6 +41,8 @@ def previous(path: Path) -> Path:
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint; at every moment it or the previous one is complete on disk.
 
+    A SHA-256 ends the file, since torch reads tensors back without a checksum.
+
     Raises:
         StorageError: when the folder cannot be written or the disk is full; the old ones stay.
     """
@@ -44,8 +50,10 @@ def save(path: Path, content: dict[str, Any]) -> None:
         with temporary.open("wb") as file:
             try:
                 torch.save(content, file)
-            except RuntimeError as error:  # torch reports a full disk so
+            except RuntimeError as error:  # so torch reports a full disk
                 raise OSError(str(error).splitlines()[0]) from error
+        with temporary.open("rb+") as file:
+            file.write(hashlib.file_digest(file, "sha256").digest())
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
@@ -70,7 +78,7 @@ class Keeper:
             return
         run.check()
         content = {
-            "format": 1,
+            "format": _FORMAT,
             "settings": self._fingerprint,
             "history": run.history.to_dict(),
             "state": run.capture(),
@@ -80,13 +88,15 @@ class Keeper:
 
 
 def open_checkpoint(
-    how: Settings, module: nn.Module, data: Dataset, fresh: History
+    how: Settings, module: nn.Module, data: Dataset, objective: object, fresh: History
 ) -> tuple[Keeper, History, dict[str, Any] | None]:
     """Return what writes checkpoints, and the history and the state to go on from, if there is one."""
     if how.checkpoint is None:
         return Keeper(None, {}, how.checkpoint_every), fresh, None
-    path, fingerprint = file_of(how.checkpoint), how.fingerprint(module, data)
+    path, fingerprint = file_of(how.checkpoint), how.fingerprint(module, data, objective)
     keeper = Keeper(path, fingerprint, how.checkpoint_every)
+    for leftover in path.parent.glob(f".{path.name}.*"):  # of a run that was killed while it wrote
+        leftover.unlink()
     found = load(path) if how.resume else None
     if found is None:
         return keeper, fresh, None
@@ -110,13 +120,9 @@ def load(path: Path) -> tuple[dict[str, Any], str] | None:
     for file in (path, previous(path)):
         if not file.exists():
             continue
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            problems.append(f"{file} cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})")
-            continue
-        if not isinstance(content, dict) or content.get("format") != 1:
-            problems.append(f"{file} is no checkpoint of this version")
+        content, problem = _read(file)
+        if content is None:
+            problems.append(f"{file} {problem}")
             continue
         said = f"{'; '.join(problems)}; went on from {file}" if problems else ""
         if said:
@@ -125,6 +131,20 @@ def load(path: Path) -> tuple[dict[str, Any], str] | None:
     if problems:
         raise CheckpointError(f"{'; '.join(problems)}; delete the file or pass resume=False to start again")
     return None
+
+
+def _read(file: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return a checkpoint's content, or None and what is wrong with it."""
+    whole = file.read_bytes()
+    if hashlib.sha256(whole[:-32]).digest() != whole[-32:]:
+        return None, "is corrupt or truncated (its SHA-256 differs)"
+    try:
+        content = torch.load(io.BytesIO(whole[:-32]), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        return None, f"holds what only a trusted pickle may hold ({str(error).splitlines()[0]})"
+    if content["format"] != _FORMAT:
+        return None, f"has format {content['format']}, this version reads {_FORMAT}"
+    return content, ""
 
 
 def check(saved: dict[str, Any], expected: dict[str, Any], path: Path) -> None:

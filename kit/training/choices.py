@@ -97,9 +97,8 @@ def make_optimizer(
     settings = {key: value for key, value in given.items() if value is not None and key in accepted}
     made = make(parameters, **settings)
     if not isinstance(made, torch.optim.Optimizer) or isinstance(made, torch.optim.LBFGS):
-        raise ArgumentError(
-            f"{made!r} is no optimizer that steps once a batch; known names: {', '.join(OPTIMIZERS)}"
-        )
+        known = ", ".join(OPTIMIZERS)
+        raise ArgumentError(f"{type(made).__name__} is no optimizer that steps once a batch; known: {known}")
     for group in made.param_groups:
         if lr is not None and "lr" not in accepted:
             group["lr"] = lr

@@ -51,12 +51,13 @@ class Execution:
     def applied(self, module: nn.Module, where: torch.device) -> Iterator[None]:
         """Bring a module into this layout and precision; afterwards it is as it was.
 
-        The module's outputs are float32 in either case, so that losses never see low precision.
+        The outputs are float32 in either case, so that losses never see low precision; in eval mode all
+        is float32, so that validation judges the weights as they will be used.
         """
         if self.channels_last:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.precision in _DTYPES:
-            module.forward = _autocast(module.forward, where, _DTYPES[self.precision])
+            module.forward = _autocast(module, where, _DTYPES[self.precision])
         try:
             yield
         finally:
@@ -65,9 +66,13 @@ class Execution:
                 module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
-def _autocast(forward: Callable[..., Any], where: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+def _autocast(module: nn.Module, where: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+    forward = module.forward
+
     @wraps(forward)
     def in_low_precision(*args: Any, **kwargs: Any) -> Any:
+        if not module.training:
+            return forward(*args, **kwargs)
         with torch.autocast(where.type, dtype):
             out = forward(*args, **kwargs)
         return out.float() if isinstance(out, torch.Tensor) else out

@@ -117,7 +117,8 @@ class History:
         return [e for i, e in enumerate(self.epochs) if i % stride == 0 or i == last or e is self.best]
 
     def _summary(self) -> str:
-        how = f"{self.stopped}; {self.precision}, {self.layout}, {self.threads} threads on {self.device}"
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        how = f"{self.stopped}; {self.precision}, {self.layout}, {threads} on {self.device}"
         return "\n".join([f"{how} ({self.reason})" if self.reason else how, *self.notes])
 
     def __str__(self) -> str:

@@ -59,13 +59,15 @@ def fit(
 
     Raises:
         ModelError, ArgumentError, DeviceError: before the first step, when things do not fit together.
-        DivergedError: when a loss is NaN or infinite; names the step and the layer with the largest gradient.
+        DivergedError: when a loss is NaN or infinite; names the step and the largest gradient.
         CheckpointError, StorageError: see `kit.train`.
     """
     how = Settings.of(settings)
     where, control = hardware.pick(how.device), control or Control()
     criterion = make_criterion(module, data, how.loss)
-    keeper, history, state = open_checkpoint(how, module, data, History(criterion.metric, device=str(where)))
+    keeper, history, state = open_checkpoint(
+        how, module, data, objective, History(criterion.metric, device=str(where))
+    )
     with ExitStack() as stack:
         history.threads = stack.enter_context(_threads(how.threads or (history.threads if state else None)))
         stack.enter_context(isolated(how.seed, where))

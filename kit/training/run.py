@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +89,10 @@ class Run:
         self._set_rates()
         try:
             self.losses[self.position] = self._backward(index)
-        except (RuntimeError, ValueError):
-            self.check(weights=True)  # some losses refuse NaN with an error of their own
+        except (RuntimeError, ValueError) as error:
+            self.check()
+            if self._gives_nan(index):  # some losses refuse that with an error of their own
+                raise self._diverged(self.position, math.nan) from error
             raise
         self._update()
         self.position += 1
@@ -189,13 +193,15 @@ class Run:
         self.losses.copy_(state["losses"])
         self.anchor = dict(state)
 
-    def check(self, *, weights: bool = False) -> None:
-        """Raise DivergedError if a loss of this epoch is not finite; `weights` looks at these as well."""
+    def check(self) -> None:
+        """Raise DivergedError if a loss of this epoch is NaN or infinite."""
         bad = torch.isfinite(self.losses[: self.position]).logical_not().nonzero()
         if len(bad):
             raise self._diverged(int(bad[0]), float(self.losses[int(bad[0])]))
-        if weights and not all(bool(torch.isfinite(p).all()) for p in self.parameters):
-            raise self._diverged(self.position, float("nan"))
+
+    @torch.no_grad()
+    def _gives_nan(self, index: torch.Tensor) -> bool:
+        return not bool(torch.isfinite(self.module(self.train.pick(index)[0])).all())
 
     def _diverged(self, bad: int, value: float) -> DivergedError:
         """Repeat the epoch up to the step that failed, this time looking at the gradients."""
@@ -209,7 +215,8 @@ class Run:
             self._update()
             self.position += 1
         if not largest:
-            self._backward(batches[bad])
+            with suppress(RuntimeError, ValueError):  # the error that led here, in the first step
+                self._backward(batches[bad])
             largest = self._largest_gradient()
         if self.best is not None:
             self.module.load_state_dict(self.best)
@@ -225,5 +232,7 @@ class Run:
             for name, p in self.module.named_parameters()
             if p.grad is not None
         }
-        name = max(sizes, key=lambda key: min(float("inf"), sizes[key]))
+        if not sizes:
+            return "not computed yet"
+        name = max(sizes, key=lambda key: math.inf if math.isnan(sizes[key]) else sizes[key])
         return f"{sizes[name]:.3g} in layer {name!r}"

@@ -6,7 +6,9 @@ import zlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from kit.errors import ArgumentError, nearest, unknown
+import numpy as np
+
+from kit.errors import ArgumentError, unknown
 from kit.training.choices import name_of
 
 if TYPE_CHECKING:
@@ -69,10 +71,9 @@ class Settings:
         known = [field.name for field in fields(cls)]
         for key in given:
             if key not in known:
-                raise ArgumentError(
-                    f"unknown training setting {key!r}{nearest(key, known)} Known: {', '.join(known)}."
-                )
-        return cls(**given)
+                raise unknown("training setting", key, known)
+        # A numpy number would make a checkpoint that only a trusted pickle may read.
+        return cls(**{key: v.item() if isinstance(v, np.generic) else v for key, v in given.items()})
 
     def __post_init__(self) -> None:
         """Check the numbers; names are checked where they are looked up."""
@@ -92,15 +93,17 @@ class Settings:
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _FREE}
         return {key: value if _is_plain(value) else name_of(value) for key, value in chosen.items()}
 
-    def fingerprint(self, module: nn.Module, data: Dataset) -> dict[str, Any]:
+    def fingerprint(self, module: nn.Module, data: Dataset, objective: object) -> dict[str, Any]:
         """Return what a checkpoint must agree with to be gone on from."""
         shapes = [(key, tuple(value.shape)) for key, value in module.state_dict().items()]
         weights = sum(p.numel() for p in module.parameters())
         checksum = zlib.crc32(data.train.raw.contiguous().numpy().tobytes())
         checksum = zlib.crc32(data.train.targets.contiguous().numpy().tobytes(), checksum)
-        found = self.recipe() | {
+        found = {
             "model": f"{weights:,} parameters ({zlib.crc32(repr(shapes).encode()):08x})",
             "data": f"{data.name}, {len(data.train):,} samples ({checksum:08x})",
+            "objective": None if objective is None else name_of(objective),
+            **self.recipe(),
         }
         if self.schedule == "constant":
             del found["epochs"]  # nothing depends on their number: a finished run may be prolonged
