@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 def fast() -> bool:
@@ -18,3 +19,10 @@ def say(text: str) -> None:
     from IPython.display import Markdown, display
 
     display(Markdown(text))
+
+
+class Readable:
+    """Gives a report its `str` as the plain text that notebooks show, in place of its `repr`."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 -- IPython's own signature
+        printer.text("…" if cycle else str(self))

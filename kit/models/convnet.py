@@ -38,7 +38,7 @@ def convnet(
 ) -> nn.Module:
     """Build a residual convolutional net for (channels, H, W) inputs of any size from 8×8.
 
-    With its defaults 116,602 parameters and 9.3 million multiply-accumulates for 28×28.
+    With its defaults 116,602 parameters and 9.1 million multiply-accumulates for 28×28.
 
     Source: K. He et al., "Deep residual learning for image recognition", 2016, in small.
     """

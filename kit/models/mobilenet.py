@@ -22,7 +22,7 @@ def _separable(before: int, after: int, stride: int) -> nn.Sequential:
 def mobilenet(*, classes: int = 10, channels: int = 1, width: int = 32) -> nn.Module:
     """Build a small depthwise-separable net for (channels, H, W) inputs of any size from 8×8.
 
-    With its defaults 31,370 parameters and 2.0 million multiply-accumulates for 28×28.
+    With its defaults 31,370 parameters and 1.8 million multiply-accumulates for 28×28.
 
     Source: A. Howard et al., "MobileNets", arXiv:1704.04861, in small.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,15 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows by itself, without pyplot and its global state."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def new_figure(
     rows: int = 1, columns: int = 1, *, width: float = 6.0, height: float = 3.6, **settings: Any
 ) -> tuple[Figure, Any]:
@@ -29,7 +39,7 @@ def new_figure(
         width, height: inches of the whole figure.
         settings: passed to `Figure.subplots`.
     """
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Drawing(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, **settings)
     for axis in figure.axes:
