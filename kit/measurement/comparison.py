@@ -14,6 +14,7 @@ from kit.errors import ArgumentError, unknown
 from kit.measurement import table
 from kit.measurement.results import significant, times
 from kit.measurement.timing import SMALLEST_CLAIM
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,7 +100,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Readable):
     """Variants measured side by side; the first is the baseline.
 
     Attributes:

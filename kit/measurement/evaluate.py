@@ -11,6 +11,7 @@ from kit.data import as_dataset
 from kit.errors import ModelError
 from kit.measurement.predict import logits
 from kit.measurement.scores import Classification, Evaluation, Regression, classification, regression
+from kit.notebook import Readable
 from kit.statistics import Measurement, bootstrap, mcnemar, paired_difference, paired_proportions, wilson
 from kit.variant import as_variant
 
@@ -90,7 +91,7 @@ def _check_fit(name: str, outputs: NDArray[np.float32], data: Dataset) -> None:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Readable):
     """What changed from a first model to a second one on the same samples.
 
     Attributes:

@@ -167,12 +167,17 @@ def _storage(node: onnx.NodeProto, array: np.ndarray[Any, Any]) -> str:
 def _weight_users(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """Return the initializers that are weights, each with one node that uses it."""
     names = {tensor.name for tensor in model.graph.initializer}
-    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    integer = {
+        output
+        for node in model.graph.node
+        if node.op_type == "DynamicQuantizeLinear" or (node.op_type == "Cast" and node.input[0] in names)
+        for output in node.output
+    }
     users: dict[str, onnx.NodeProto] = {}
     for node in model.graph.node:
         chosen = _WEIGHT_INPUTS.get(node.op_type, range(len(node.input)))
-        if any(made_by.get(name) == "DynamicQuantizeLinear" for name in node.input) and node.op_type == "Mul":
-            continue  # scale of the activations times scale of the weights
+        if node.op_type == "Mul" and integer.intersection(node.input):
+            continue  # what integers are multiplied with is their scale
         for position in chosen:
             if position < len(node.input) and node.input[position] in names:
                 users.setdefault(node.input[position], node)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import unknown
 from kit.measurement import table
 from kit.measurement.clock import BUSY
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Benchmark:
+class Benchmark(Readable):
     """What an interleaved run found, and under which conditions.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kit.notebook import Readable
 from kit.statistics import Measurement, bootstrap, wilson
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Readable):
     """How good a model is on one split.
 
     Attributes:

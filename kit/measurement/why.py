@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kit.statistics import Measurement
 
 _NOTABLE = 1.1  # factors below this are not worth a word
+_SMALL = "smaller layers keep vector units, caches and threads less busy than large ones do"
 _X86 = {"x86_64", "amd64", "i386", "i686"}
 
 
@@ -84,7 +85,7 @@ def _speed(this: Facts, first: Facts) -> list[str]:
         said = f"{speed.value:.{1 if speed.value >= 1.15 else 2}f}× faster"
         promised = first.macs / this.macs if this.macs else 1.0
         short = speed.value < 0.6 * promised or bool(this.traits and this.traits.unfused)
-        held = [f"held back: {text}" for text in obstacles] if short else []
+        held = [f"held back: {text}" for text in obstacles or [_SMALL]] if short else []
         return [said + (f": {causes}" if causes else ""), *held]
     said = f"no faster: the interval [{speed.low:.2f}×, {speed.high:.2f}×] is not clear of 1.0×"
     if this.verdict == "slower":
@@ -153,8 +154,7 @@ def _format_obstacles(traits: Traits) -> list[str]:
 def _nothing_found(this: Facts, first: Facts) -> str:
     if abs(this.macs / first.macs - 1) < _NOTABLE - 1 and this.traits == first.traits:
         return "the same arithmetic on the same kernels"
-    threads = f"{this.threads} threads" if (this.threads or 1) > 1 else "one thread"
-    return f"at this batch size and {threads} the layers are too small for the saving to show"
+    return _SMALL
 
 
 def _batches(this: Facts) -> list[str]:
