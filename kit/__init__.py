@@ -9,21 +9,44 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kit import data, device, errors, models, notebook, plots
-    from kit.compression.distill import distill
-    from kit.compression.prune import prune
-    from kit.compression.quantize import quantize
-    from kit.compression.sensitivity import sensitivity
-    from kit.conversion.export import export
-    from kit.doctor import doctor
-    from kit.measurement.benchmark import benchmark
-    from kit.measurement.compare import Comparison, compare
-    from kit.measurement.evaluate import agreement, evaluate
-    from kit.notebook import fast
-    from kit.runtime.folder import load, save
-    from kit.runtime.session import open  # noqa: A004 -- the verb for every format
-    from kit.training.train import train
-    from kit.variant import Variant
+    from kit import (
+        data as data,
+    )
+    from kit import (
+        device as device,
+    )
+    from kit import (
+        errors as errors,
+    )
+    from kit import (
+        models as models,
+    )
+    from kit import (
+        notebook as notebook,
+    )
+    from kit import (
+        plots as plots,
+    )
+    from kit import (
+        widgets as widgets,
+    )
+    from kit.compression.distill import distill as distill
+    from kit.compression.prune import prune as prune
+    from kit.compression.quantize import quantize as quantize
+    from kit.compression.sensitivity import sensitivity as sensitivity
+    from kit.conversion.export import export as export
+    from kit.doctor import doctor as doctor
+    from kit.measurement.benchmark import benchmark as benchmark
+    from kit.measurement.compare import Comparison as Comparison
+    from kit.measurement.compare import compare as compare
+    from kit.measurement.evaluate import agreement as agreement
+    from kit.measurement.evaluate import evaluate as evaluate
+    from kit.notebook import fast as fast
+    from kit.runtime.folder import load as load
+    from kit.runtime.folder import save as save
+    from kit.runtime.session import open as open  # noqa: A004 -- the verb for every format
+    from kit.training.train import train as train
+    from kit.variant import Variant as Variant
 
 _VERBS = {
     "train": "kit.training.train",
@@ -44,7 +67,7 @@ _VERBS = {
     "doctor": "kit.doctor",
     "fast": "kit.notebook",
 }
-_ROOMS = ("data", "device", "errors", "models", "notebook", "plots")
+_ROOMS = ("data", "device", "errors", "models", "notebook", "plots", "widgets")
 
 __all__ = [  # noqa: PLE0604 -- the two tables above are the one list of what is public
     "__version__",

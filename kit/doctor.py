@@ -14,6 +14,7 @@ from typing import Any
 
 from kit import __version__, device
 from kit.files import cache_folder
+from kit.notebook import Readable
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Readable):
     """What `doctor` found; `ok` is False when something the core needs is missing."""
 
     findings: tuple[Finding, ...]

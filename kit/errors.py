@@ -59,6 +59,10 @@ class DeviceError(KitError, RuntimeError):
     """A device was asked for that this machine does not have."""
 
 
+class BusyError(KitError, RuntimeError):
+    """Something else is still at work that cannot go on at the same time."""
+
+
 class StorageError(KitError, OSError):
     """A file could not be written; nothing half-written stays."""
 

@@ -24,5 +24,9 @@ def say(text: str) -> None:
 class Readable:
     """Gives a report its `str` as the plain text that notebooks show, in place of its `repr`."""
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 -- IPython's own signature
+    def __init_subclass__(cls) -> None:
+        """Set it on each class: IPython prefers the `repr` of a dataclass to an inherited method."""
+        cls._repr_pretty_ = Readable._repr_pretty_  # type: ignore[method-assign]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text("…" if cycle else str(self))

@@ -14,6 +14,7 @@ from kit.compression.distill import answers, taught
 from kit.data import as_dataset
 from kit.errors import ArgumentError
 from kit.measurement.evaluate import evaluate
+from kit.notebook import Readable
 from kit.training.loop import fit
 from kit.training.settings import Settings
 from kit.variant import as_variant
@@ -47,7 +48,7 @@ class ClippedLayer:
 
 
 @dataclass(frozen=True)
-class ClipReport:
+class ClipReport(Readable):
     """What clipping did.
 
     Attributes:

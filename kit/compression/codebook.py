@@ -16,6 +16,7 @@ from kit.compression.layers import check_names, weighted, within
 from kit.data import as_dataset
 from kit.errors import ArgumentError, unknown
 from kit.measurement.evaluate import evaluate
+from kit.notebook import Readable
 from kit.runtime import packed
 from kit.training.loop import fit
 from kit.variant import as_variant
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClusterReport:
+class ClusterReport(Readable):
     """What `cluster` did.
 
     Attributes:

@@ -12,6 +12,7 @@ import torch
 from kit import plots
 from kit.compression.layers import weighted
 from kit.measurement import size
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ class ModelSize:
 
 
 @dataclass(frozen=True)
-class PruneReport:
+class PruneReport(Readable):
     """What pruning did.
 
     Attributes:

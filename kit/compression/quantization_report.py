@@ -10,6 +10,7 @@ import numpy as np
 
 from kit import plots
 from kit.compression import onnx_layers
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ class LayerNoise:
 
 
 @dataclass(frozen=True)
-class QuantizeReport:
+class QuantizeReport(Readable):
     """What quantization did.
 
     Attributes:

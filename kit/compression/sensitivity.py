@@ -15,6 +15,7 @@ from kit.compression.prune import check_ratio
 from kit.data import as_dataset
 from kit.errors import ArgumentError, ModelError, unknown
 from kit.measurement.evaluate import evaluate
+from kit.notebook import Readable
 from kit.variant import as_variant
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ METHODS = ("structured", "layer_magnitude")
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Readable):
     """What a scan found; layers with coupled channels stand under the name of the first.
 
     Attributes:

@@ -19,6 +19,7 @@ import numpy as np
 import kit
 from kit.conversion.suspects import suspects_of_values, suspects_of_words
 from kit.errors import ArgumentError, ParityError
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class ParityReport:
+class ParityReport(Readable):
     """What a fresh process found.
 
     Attributes:

@@ -4,6 +4,7 @@ from kit.data import augment
 from kit.data.dataset import Dataset, Split
 from kit.data.duplicates import Duplicates
 from kit.data.idx import fashion_mnist, mnist
+from kit.data.pictures import read_picture
 from kit.data.sources import as_dataset, from_arrays, from_folder, from_torch
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "from_folder",
     "from_torch",
     "mnist",
+    "read_picture",
 ]

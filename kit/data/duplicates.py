@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from kit import plots
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Duplicates:
+class Duplicates(Readable):
     """The pairs found, nearest first; `exact` and `near` select among them."""
 
     pairs: tuple[Pair, ...]

@@ -6,7 +6,7 @@ from kit.plots.images import image_rows
 from kit.plots.latency import latency, throughput
 from kit.plots.pareto import Point, pareto
 from kit.plots.pruning import layer_bars, sensitivity, weight_histograms
-from kit.plots.quantization import signal_to_noise
+from kit.plots.quantization import levels, signal_to_noise
 from kit.plots.training import training_curves
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "image_rows",
     "latency",
     "layer_bars",
+    "levels",
     "new_figure",
     "pareto",
     "sensitivity",

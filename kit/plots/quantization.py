@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.plots.canvas import caption, new_figure, style
+from kit.plots.canvas import COLOURS, caption, new_figure, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 
 def signal_to_noise(rows: Sequence[tuple[str, float, float]], *, title: str = "") -> Figure:
@@ -39,4 +40,23 @@ def signal_to_noise(rows: Sequence[tuple[str, float, float]], *, title: str = ""
     axis.legend(fontsize=8, frameon=False)
     axis.set_title(title, fontsize=10)
     caption(figure, f"{len(rows)} layers")
+    return figure
+
+
+def levels(weights: ArrayLike, steps: ArrayLike, *, title: str = "") -> Figure:
+    """Draw how often each weight occurs, and beneath it the levels that it is rounded to.
+
+    Args:
+        weights: of one output or one layer.
+        steps: the levels, ascending.
+        title: above the figure.
+    """
+    values, places = np.asarray(weights).ravel(), np.asarray(steps)
+    figure, axis = new_figure(width=6.4, height=2.8)
+    counts, _, _ = axis.hist(values, 61, color=COLOURS[0])
+    axis.plot(places, np.full(len(places), -0.06 * counts.max()), "|", color=COLOURS[1], markersize=9)
+    axis.set_xlabel(f"value; ticks: the {len(places)} levels, {places[1] - places[0]:.3g} apart")
+    axis.set_ylabel("weights")
+    axis.set_title(title, fontsize=10)
+    caption(figure, f"{values.size:,} weights")
     return figure

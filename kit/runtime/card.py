@@ -12,6 +12,7 @@ import numpy as np
 
 from kit.errors import CorruptFileError, ModelError
 from kit.models import Architecture
+from kit.notebook import Readable
 from kit.statistics import Measurement
 from kit.variant import Preprocess, Signature, Step
 
@@ -32,7 +33,7 @@ _LARGEST = 16 * 2**20  # bytes; a card is a few kilobytes
 
 
 @dataclass(frozen=True)
-class RecordedReport:
+class RecordedReport(Readable):
     """What a verb said when the model was made, as read from a card."""
 
     content: Mapping[str, Any]

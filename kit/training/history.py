@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kit import plots
+from kit.notebook import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ class Epoch:
 
 
 @dataclass
-class History:
+class History(Readable):
     """The epochs of a run and the choices that were made for it.
 
     Attributes:
