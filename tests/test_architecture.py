@@ -18,6 +18,7 @@ FLOORS = {
     "files": 1,
     "statistics": 1,
     "device": 1,
+    "gauges": 1,
     "variant": 1,
     "notebook": 1,
     "plots": 1,

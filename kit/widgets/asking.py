@@ -1,0 +1,88 @@
+"""A panel that puts one picture to several variants: what drawing and photographing share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ipywidgets as W
+
+from kit import plots
+from kit.data.pictures import image_shape
+from kit.widgets import answers, markup
+from kit.widgets.answers import Answer, Answers
+from kit.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from matplotlib.figure import Figure
+
+    from kit.variant import Variant
+    from kit.widgets.panel import Table
+
+
+class AskingPanel(Panel):
+    """A picture, and what every chosen variant says to it.
+
+    Attributes:
+        raw: the picture as the models' raw input (C, H, W); None before.
+        answers: the last answers.
+
+    Raises:
+        ModelError: when the models do not take pictures.
+    """
+
+    def __init__(self, variants: Sequence[Variant] | Variant, *parts: W.Widget) -> None:
+        self._answers = Answers(variants)
+        image_shape(self._answers.signature)
+        self.raw: torch.Tensor | None = None
+        self.answers: list[Answer] = []
+        names = self._answers.names
+        self.variants = W.SelectMultiple(
+            options=names, value=names, rows=min(6, len(names)), description="Variants"
+        )
+        self._seen, self._said = W.HTML(), W.HTML()
+        sides = W.HBox([*parts[:1], self._seen])
+        sides.add_class("kit-sides")
+        super().__init__(sides, *parts[1:], self.variants, self._said)
+        self.watch(self.variants, self.answer)
+        self.watch(self.variants, self.show_code)
+
+    @property
+    def code(self) -> str:
+        """The call that answers."""
+        return "variant(variant.signature.preprocess(raw[None]).numpy())"
+
+    def ask(self, raw: torch.Tensor) -> None:
+        """Put a raw picture (C, H, W) to the chosen variants and show what they say."""
+        self.raw = raw
+        size = f"{raw.shape[-1]} × {raw.shape[-2]} pixels"
+        seen = markup.picture(raw, "what the models see", size=140)
+        self._seen.value = f"<figure>{seen}<figcaption>what the models see,<br>{size}</figcaption></figure>"
+        self.answer()
+
+    def answer(self) -> None:
+        """Ask again, such as when another variant was chosen."""
+        if self.raw is None:
+            return
+        self.answers = self._answers.ask(self.raw, self.variants.value)
+        self._said.value = answers.show(self.answers)
+        said = "; ".join(f"{a.name}: {a.outputs[0][0]}, {a.outputs[0][1]:.0%}" for a in self.answers)
+        self.say(said or "Choose at least one variant.")
+
+    def clear(self, text: str) -> None:
+        """Forget the picture and the answers, and say why."""
+        self.raw, self.answers = None, []
+        self._seen.value = self._said.value = ""
+        self.say(text)
+
+    def figure(self) -> Figure | None:
+        """Draw what the models saw."""
+        if self.raw is None:
+            return None
+        return plots.image_rows([("", self.raw[None].numpy())], title="what the models saw")
+
+    def table(self) -> Table:
+        """Return the answers."""
+        return answers.rows(self.answers, f"{self.title}: what each variant says")
