@@ -37,7 +37,11 @@ def image_rows(
         for axis in line:
             axis.set_axis_off()
         for axis, image in zip(line, images, strict=False):
-            axis.imshow(np.moveaxis(image, 0, -1), cmap="gray_r" if image.shape[0] == 1 else None)
+            axis.imshow(
+                np.moveaxis(image, 0, -1),
+                cmap="gray_r" if image.shape[0] == 1 else None,
+                interpolation="nearest",
+            )
         line[0].text(-0.15, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
     for axis, text in zip(axes[0], columns, strict=False):
         axis.set_title(text, fontsize=7)
