@@ -34,6 +34,11 @@ class Watch:
         total, busy, own = (now - then for now, then in zip(self._look(), self._start, strict=True))
         return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else 0.0
 
+    def busy(self) -> float:
+        """Return the share of all cores (0 to 1) that was in use since this watch was made, ours included."""
+        total, busy, _ = (now - then for now, then in zip(self._look(), self._start, strict=True))
+        return min(1.0, max(0.0, busy / total)) if total > 0 else 0.0
+
     @staticmethod
     def _look() -> tuple[float, float, float]:
         times = psutil.cpu_times()

@@ -132,18 +132,24 @@ def _integer_obstacles(traits: Traits) -> list[str]:
     if traits.activations == "int8" and platform.machine().lower() in _X86:
         found.append("signed 8-bit activations (S8S8): the x86 kernels of ONNX Runtime want unsigned ones")
     if traits.unfused:
-        found.append(f"{traits.unfused} quantized layers were not fused and run in floating point")
+        found.append(
+            f"not fused, and so in floating point: {_layers(traits.unfused)} that the file quantizes"
+        )
     elif traits.floating:
-        found.append(f"{traits.floating} layers stayed in floating point")
+        found.append(f"still in floating point: {_layers(traits.floating)}")
     if traits.dynamic:
         found.append("activations are quantized anew in each call")
     return found
 
 
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' * (count != 1)}"
+
+
 def _format_obstacles(traits: Traits) -> list[str]:
     """Say what weights cost that are not stored as the kernels want them."""
     if traits.packed:
-        return [f"the weights of {traits.packed} layers are unpacked to floats in each call"]
+        return [f"the weights of {_layers(traits.packed)} are unpacked to floats in each call"]
     if traits.storage in {"float16", "bfloat16"}:
         return [f"CPU kernels compute {traits.storage} in float32, with casts around them"]
     if traits.storage != "float32" and not traits.integer + traits.unfused:
