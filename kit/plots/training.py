@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.ticker import MaxNLocator
+
 from kit.plots.canvas import caption, new_figure, style
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ def training_curves(
         )
     scores.set_ylabel(f"valid {metric}{' / %' if percent else ''}")
     rates.plot(x, [row["lr"] for row in epochs], **_line(2, len(x)))
-    rates.set_ylabel("learning rate at the end of the epoch")
+    rates.set_ylabel("learning rate")
     rates.set_ylim(bottom=0)
     for axis in (losses, scores, rates):
         axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title, fontsize=10)
     caption(figure, f"{len(epochs)} epoch{'s' * (len(epochs) != 1)}, one run")
     return figure
