@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -14,7 +16,6 @@ from kit.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -88,9 +89,10 @@ def narrow(found: Collection[Layer]) -> set[str]:
 
 
 class _Calibration:
-    """Feeds batches to ONNX Runtime's calibrator."""
+    """Feeds batches to ONNX Runtime's calibrator; its histograms need batches of one size."""
 
-    def __init__(self, name: str, inputs: Floats, batch: int = 64) -> None:
+    def __init__(self, name: str, inputs: Floats) -> None:
+        batch = next(size for size in range(64, 0, -1) if len(inputs) % size == 0)
         self._batches: Iterator[dict[str, Floats]] = iter(
             [{name: inputs[start : start + batch]} for start in range(0, len(inputs), batch)]
         )
@@ -118,29 +120,51 @@ def static(
 
     methods = quantization.CalibrationMethod
     model = onnx.load(prepared)
+    name = model.graph.input[0].name
     with silenced():
+        ranges = _entropy_ranges(prepared, _Calibration(name, inputs)) if method == "entropy" else {}
         quantization.quantize_static(
             prepared,
             target,
-            _Calibration(model.graph.input[0].name, inputs),
+            _Calibration(name, inputs[:1] if ranges else inputs),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=per_channel,
             reduce_range=reduce_range,
             activation_type=quantization.QuantType.QInt8 if layout.signed else quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=sorted(_nodes(model, excluded)),
-            calibrate_method={
-                "minmax": methods.MinMax,
-                "entropy": methods.Entropy,
-                "percentile": methods.Percentile,
-            }[method],
+            calibrate_method=methods.Percentile if method == "percentile" else methods.MinMax,
             extra_options={
                 "ActivationSymmetric": layout.symmetric,
                 "WeightSymmetric": True,
                 "QuantizeBias": not layout.symmetric,
                 "DedicatedQDQPair": layout.symmetric,
+                "TensorQuantOverrides": ranges,
             },
         )
+
+
+def _entropy_ranges(prepared: Path, calibration: _Calibration) -> dict[str, list[dict[str, Any]]]:
+    """Return the range of each activation that loses the least information when it is cut there.
+
+    The library's own setting, 128 bins for 128 levels, has nothing to cut: it gives the extremes.
+
+    Source: S. Migacz, "8-bit inference with TensorRT", GTC 2017.
+    """
+    from onnxruntime import quantization
+
+    with tempfile.TemporaryDirectory() as folder:
+        calibrator = quantization.create_calibrator(
+            prepared,
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=quantization.CalibrationMethod.Entropy,
+            extra_options={"num_bins": 2048, "num_quantized_bins": 128},
+        )
+        calibrator.collect_data(calibration)
+        found = calibrator.compute_data().data
+    return {
+        tensor: [{"rmin": data.range_value[0], "rmax": data.range_value[1]}] for tensor, data in found.items()
+    }
 
 
 def _nodes(model: onnx.ModelProto, excluded: Collection[str]) -> set[str]:

@@ -42,6 +42,7 @@ SCHEMES = {
     "fp16": "fp16",
     "bf16": "bf16",
 }
+_NEEDS_DATA = "a module is exported before it is quantized: give data, whose inputs prove the export equal"
 METHODS = ("minmax", "entropy", "percentile")
 
 
@@ -102,6 +103,8 @@ def quantize(
     """
     _check_arguments(scheme, target, calibration, method, data)
     dataset = None if data is None else as_dataset(data)
+    if dataset is None and not isinstance(model, Variant):
+        raise ArgumentError(_NEEDS_DATA)
     variant = as_variant(model, dataset.signature if dataset else None)
     source = _float_variant(variant, dataset)
     original = _checked_file(source)
