@@ -36,7 +36,6 @@ class Reading:
     Attributes:
         cores: how many processor cores this process may use.
         load: the load average of the last minute per core of the machine (1.0: every core has work).
-        cpu: the share of all cores that was busy since the reading before, 0 to 1.
         used, total: bytes of memory.
         own: bytes of memory that this process holds.
         gpus: one each; empty when there is none, or `pynvml` is not installed.
@@ -44,7 +43,6 @@ class Reading:
 
     cores: int
     load: float
-    cpu: float
     used: int
     total: int
     own: int
@@ -63,7 +61,6 @@ def read() -> Reading:
     return Reading(
         cores=device.threads(),
         load=device.load(),
-        cpu=psutil.cpu_percent() / 100,
         used=memory.total - memory.available,
         total=memory.total,
         own=psutil.Process().memory_info().rss,

@@ -21,6 +21,8 @@ FLOORS = {
     "gauges": 1,
     "variant": 1,
     "notebook": 1,
+    "exercises": 1,
+    "lessons": 1,
     "plots": 1,
     "data": 2,
     "models": 2,
@@ -32,6 +34,8 @@ FLOORS = {
     "serving": 5,
     "widgets": 6,
     "doctor": 7,
+    "lab": 7,
+    "workshop": 7,
     "tour": 7,
     "__main__": 8,
 }

@@ -16,6 +16,20 @@ def variant():
     return Variant(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(0.5)), "net", SIGNATURE)
 
 
+def test_preprocessing_step_by_step_ends_where_the_call_does():
+    raw = torch.randint(0, 255, (5, 3, 4, 4), dtype=torch.uint8)
+    for preprocess in (Preprocess(), Preprocess(1 / 255, (0.5, 0.1, 0.2), (0.5, 2.0, 1.0))):
+        steps = preprocess.steps(raw)
+        assert torch.equal(steps[0][1], raw)
+        assert torch.equal(steps[-1][1], preprocess(raw))
+    assert [name for name, _ in steps] == [
+        "as read",
+        "× 0.003922",
+        "− mean 0.5, 0.1, 0.2",
+        "÷ deviation 0.5, 2, 1",
+    ]
+
+
 def test_preprocessing_by_hand():
     raw = torch.tensor([[[[0, 255]], [[255, 0]]]], dtype=torch.uint8)  # one sample, two channels, 1×2
     done = Preprocess(1 / 255, (0.5, 0.0), (0.5, 2.0))(raw)

@@ -45,7 +45,9 @@ class AskingPanel(Panel):
         self._seen, self._said = W.HTML(), W.HTML()
         sides = W.HBox([*parts[:1], self._seen])
         sides.add_class("kit-sides")
-        super().__init__(sides, *parts[1:], self.variants, self._said)
+        choice = W.HBox([self.variants])
+        choice.add_class("kit-form")
+        super().__init__(sides, *parts[1:], choice, self._said)
         self.watch(self.variants, self.answer)
         self.watch(self.variants, self.show_code)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit import models as nets
 from kit.errors import ArgumentError
+from kit.variant import as_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +35,8 @@ def choices(
     if models is not None:
         if not models:
             raise ArgumentError("models= is empty; give at least one, or leave it out")
-        return {name: (name, partial(_same, model)) for name, model in models.items()}
+        named = {name: as_variant(model, signature).renamed(name) for name, model in models.items()}
+        return {name: (name, partial(_same, model)) for name, model in named.items()}
     found: dict[str, tuple[str, Callable[[], Any]]] = {}
     for factory in _REFERENCE:
         given = _arguments(factory, signature)

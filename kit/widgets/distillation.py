@@ -104,6 +104,8 @@ class Distillation(VerbPanel):
         """Say how good the student became."""
         self.result = result
         report: Any = result.report
+        if report.best is None:
+            return f"{report.stopped.capitalize()} before the first step."
         return (
             f"{report.stopped.capitalize()}: valid accuracy {report.best.valid_metric:.1%} "
             f"in epoch {report.best.number}. The variant is panel.result."
@@ -111,7 +113,8 @@ class Distillation(VerbPanel):
 
     def figure(self) -> Figure | None:
         """Draw the curves of the last run."""
-        return self.result.report.plot() if self.result else None
+        report = self.result.report if self.result else None
+        return report.plot() if report and report.epochs else None
 
     def table(self) -> Table:
         """Return the teacher's answer as it is, and softened."""

@@ -43,7 +43,7 @@ class Hardware(Panel):
     def __init__(self, *, interval: float = 1.0) -> None:
         self._interval, self._stop = interval, threading.Event()
         self._thread: threading.Thread | None = None
-        self._watch, self.busy, self._count = Watch(), 0.0, 0
+        self._watch, self.busy, self._cpu, self._count = Watch(), 0.0, 0.0, 0
         self._curves = [Curve("all"), Curve("others")]
         self._view = W.HTML()
         self._switch = self.button(
@@ -66,10 +66,11 @@ class Hardware(Panel):
 
     def read(self) -> None:
         """Read the gauges and show them."""
-        self.reading, self.busy, self._watch = gauges.read(), self._watch.others(), Watch()
+        self.reading, self.busy = gauges.read(), self._watch.others()
+        self._cpu, self._watch = self._watch.busy(), Watch()
         at = self._count * self._interval
         self._count += 1
-        for curve, value in zip(self._curves, (self.reading.cpu, self.busy), strict=True):
+        for curve, value in zip(self._curves, (self._cpu, self.busy), strict=True):
             curve.add(at, value)
         self._show()
 
@@ -101,7 +102,7 @@ class Hardware(Panel):
         rows = [
             ("cores for this process", str(now.cores)),
             ("load a core", f"{now.load:.2f}"),
-            ("processor", f"{now.cpu:.0%}"),
+            ("processor", f"{self._cpu:.0%}"),
             ("taken by others", f"{self.busy:.0%}"),
             ("memory", f"{now.used / _GB:.1f} of {now.total / _GB:.1f} GB"),
             ("of it this kernel", f"{now.own / _GB:.2f} GB"),

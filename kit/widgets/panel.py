@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as W
+from IPython import get_ipython
 from IPython.display import display, update_display
 
 from kit.errors import KitError
@@ -75,9 +76,9 @@ class Panel:
         made.on_click(lambda _: self.attempt(action))
         return made
 
-    def watch(self, control: W.Widget, action: Callable[[], object]) -> None:
+    def watch(self, control: W.Widget, action: Callable[[], object], trait: str = "value") -> None:
         """Call `action` whenever the value of a control changes; it may fail like a button's."""
-        control.observe(lambda _: self.attempt(action), "value")
+        control.observe(lambda _: self.attempt(action), trait)
 
     def attempt(self, action: Callable[[], object]) -> None:
         """Call `action`; what it raises becomes the panel's alert and stands in `error`."""
@@ -99,6 +100,8 @@ class Panel:
 
     def keep(self) -> None:
         """Renew the figure and the table that stand under the panel for readers without a kernel."""
+        if get_ipython() is None:
+            return
         for part, bundle, metadata in self._bundles(hidden=True):
             update_display(bundle, metadata=metadata, raw=True, display_id=f"{self._copy}-{part}")
         self.say(
@@ -107,6 +110,8 @@ class Panel:
 
     def snapshot(self) -> None:
         """Leave a figure and a table of what the panel shows now under the cell that runs."""
+        if get_ipython() is None:
+            return
         for _, bundle, metadata in self._bundles(hidden=False):
             if bundle["text/plain"]:
                 display(bundle, metadata=metadata, raw=True)

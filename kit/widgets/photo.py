@@ -78,7 +78,7 @@ class Photo(AskingPanel):
         form = W.HBox([self.invert])
         form.add_class("kit-form")
         super().__init__(variants, self.drop, form)
-        self.drop.observe(lambda _: self.attempt(self._given), "count")
+        self.watch(self.drop, self._given, "count")
         self.watch(self.invert, self._given)
         self.watch(self.invert, self.show_code)
 

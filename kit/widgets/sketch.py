@@ -40,6 +40,10 @@ class Sheet(anywidget.AnyWidget):
         super().__init__(**settings)
         self.on_msg(self._drawn)
 
+    def wipe(self) -> None:
+        """Make the sheet empty."""
+        self.send("clear")
+
     def _drawn(self, _widget: Any, _content: Any, buffers: list[Any]) -> None:
         if buffers:
             self.pixels = bytes(buffers[0])
@@ -60,7 +64,7 @@ class Sketch(AskingPanel):
     """
 
     title = "Sketch"
-    about = "Draw something; every chosen variant says what it is. Light ink on dark ground is what they get."
+    about = "Draw something; every chosen variant says what it is."
 
     def __init__(self, variants: Sequence[Variant] | Variant, data: Any = None) -> None:
         self.data = None if data is None else as_dataset(data)
@@ -68,19 +72,14 @@ class Sketch(AskingPanel):
         self.placed = W.Dropdown(options=[_AS_DRAWN, _CENTRED], description="Placed")
         last = len(self.data.test) - 1 if self.data else 0
         self.image = W.BoundedIntText(value=0, min=0, max=last, description="Or test image")
-        clear = self.button("Clear", "Wipe the sheet", lambda: self.sheet.send("clear"))
+        clear = self.button("Clear", "Wipe the sheet", self.sheet.wipe)
         form = W.HBox([clear, self.placed, *([self.image] if self.data else [])])
         form.add_class("kit-form")
         super().__init__(variants, self.sheet, form)
         _, self.sheet.height, self.sheet.width = image_shape(self._answers.signature)
-        for control, action in (
-            (self.sheet, self._drawn),
-            (self.placed, self._drawn),
-            (self.image, self._chosen),
-        ):
-            control.observe(
-                lambda _, act=action: self.attempt(act), "pixels" if control is self.sheet else "value"
-            )
+        self.watch(self.sheet, self._drawn, "pixels")
+        self.watch(self.placed, self._drawn)
+        self.watch(self.image, self._chosen)
 
     def _drawn(self) -> None:
         """Ask about the drawing."""

@@ -112,17 +112,17 @@ class Training(VerbPanel):
         self.result = result
         self._table.value = tables.html(*self.table())
         report: Any = result.report
-        best = report.best
-        score = f"{best.valid_metric:.1%}" if report.metric == "accuracy" else f"{best.valid_metric:.4g}"
+        if report.best is None:
+            return f"Run {len(self.runs)} {report.stopped} before its first step."
         return (
-            f"Run {len(self.runs)} {report.stopped}: valid {report.metric} {score} in epoch {best.number}, "
-            f"{report.samples_per_second:,.0f} samples/s. The variant is panel.result."
+            f"Run {len(self.runs)} {report.stopped}: valid {report.metric} {_best(report)} in epoch "
+            f"{report.best.number}, {report.samples_per_second:,.0f} samples/s. The variant is panel.result."
         )
 
     def figure(self) -> Figure | None:
         """Draw the curves of the last run."""
         report: Any = self.result.report if self.result else None
-        return report.plot() if report else None
+        return report.plot() if report and report.epochs else None
 
     def table(self) -> Table:
         """Return one row a run."""
@@ -139,19 +139,14 @@ class Training(VerbPanel):
 
 def _row(run: Variant) -> tuple[str, ...]:
     history: History = run.report  # type: ignore[assignment]
-    best, step = history.best, run.recipe[-1]
-    recipe = ", ".join(f"{key} {step.settings[key]}" for key in ("optimizer", "lr", "batch_size"))
-    score = (
-        "–"
-        if best is None
-        else f"{best.valid_metric:.1%}"
-        if history.metric == "accuracy"
-        else f"{best.valid_metric:.4g}"
-    )
-    return (
-        f"{run.name}, {recipe}",
-        history.stopped,
-        str(len(history.epochs)),
-        score,
-        f"{history.samples_per_second:,.0f}",
-    )
+    settings = run.recipe[-1].settings
+    recipe = ", ".join(f"{key} {settings[key]}" for key in ("optimizer", "lr", "batch_size"))
+    speed = f"{history.samples_per_second:,.0f}"
+    return f"{run.name}, {recipe}", history.stopped, str(len(history.epochs)), _best(history), speed
+
+
+def _best(history: History) -> str:
+    if history.best is None:
+        return "–"
+    value = history.best.valid_metric
+    return f"{value:.1%}" if history.metric == "accuracy" else f"{value:.4g}"

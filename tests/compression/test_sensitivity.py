@@ -72,6 +72,16 @@ def test_table_plot_and_dictionary(scan):
     assert json.loads(json.dumps(scan.to_dict()))["coupled"]["3.0"] == ["3.0", "4.body.3"]
 
 
+def test_the_estimate_for_one_layer_is_its_score_and_for_several_their_product(scan):
+    dense = scan.dense.value
+    assert scan.expected({}) == dense
+    for layer, row in scan.scores.items():
+        assert scan.expected({layer: 0.5}) == pytest.approx(row[1].value)
+        assert scan.expected({layer: 0.9}) == pytest.approx(row[1].value)
+    a, b = (scan.scores[layer][0].value for layer in ("3.0", "4.body.0"))
+    assert scan.expected({"3.0": 0.125, "4.body.0": 0.125}) == pytest.approx(a * b / dense)
+
+
 def test_regression_counts_how_much_the_error_grows():
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(600, 8)).astype(np.float32)
