@@ -2,6 +2,7 @@
 
 from kit.plots.canvas import caption, new_figure
 from kit.plots.confusion import confusion
+from kit.plots.distillation import softened
 from kit.plots.images import image_rows
 from kit.plots.latency import latency, throughput
 from kit.plots.pareto import Point, pareto
@@ -21,6 +22,7 @@ __all__ = [
     "pareto",
     "sensitivity",
     "signal_to_noise",
+    "softened",
     "throughput",
     "training_curves",
     "weight_histograms",
