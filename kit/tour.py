@@ -39,7 +39,15 @@ def tour(folder: Path, *, data: Dataset | None = None, full: bool = False) -> Co
     augment = compose(random_flip(), random_shift(2)) if full else None
 
     step(2, f"Train a small residual net, {epochs} epochs.")
-    dense = kit.train(kit.models.convnet(), data, epochs=epochs, lr=1e-2, augment=augment)
+    dense = kit.train(
+        kit.models.convnet(),
+        data,
+        epochs=epochs,
+        optimizer="adamw",
+        lr=1e-2,
+        weight_decay=0.05,
+        augment=augment,
+    )
 
     step(3, "Prune half of its channels; fine-tune with the dense net as teacher.")
     slim = kit.prune(dense, data, ratio=0.5, finetune=more)
