@@ -1,4 +1,4 @@
-"""The command line: `kit tour`, `kit doctor`."""
+"""The command line: `kit tour`, `kit lab`, `kit workshop`, `kit reset`, `kit doctor`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     tour.add_argument("--full", action="store_true", help="train as long as for publication")
     commands.add_parser("doctor", help="tell what this machine and environment can do, and what is missing")
+    _add_lessons(commands)
     options = parser.parse_args(arguments)
     try:
         if options.command == "doctor":
@@ -29,9 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
             diagnosis = doctor()
             print(diagnosis)
             return 0 if diagnosis.ok else 1
-        from kit.tour import tour as take
+        if options.command == "tour":
+            from kit.tour import tour as take
 
-        take(options.folder, full=options.full)
+            take(options.folder, full=options.full)
+        else:
+            _lessons(options)
     except KitError as error:
         print(f"kit: {error}", file=sys.stderr)
         return 1
@@ -39,6 +43,56 @@ def main(arguments: list[str] | None = None) -> int:
         print("kit: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _add_lessons(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lab = commands.add_parser("lab", help="open JupyterLab on the lessons, for you on this machine alone")
+    lab.add_argument("--folder", type=Path, help="where to work (default: the repository, else ~/maaskit)")
+    lab.add_argument("--student", action="store_true", help="the edition without solutions")
+    lab.add_argument("--fast", action="store_true", help="small data and few epochs (KIT_FAST=1)")
+    lab.add_argument("--copy-only", action="store_true", help="copy the lessons and start nothing")
+    lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
+    lab.add_argument("jupyter", nargs="*", metavar="-- ARGUMENT", help="more arguments for jupyter lab")
+    workshop = commands.add_parser("workshop", help="write student and instructor editions and a schedule")
+    workshop.add_argument(
+        "--folder", type=Path, default=Path("runs/workshop"), help="where to write (default: %(default)s)"
+    )
+    workshop.add_argument("--notebooks", type=Path, help="a folder of lessons (default: the kit's own)")
+    workshop.add_argument(
+        "--no-run", action="store_true", help="do not run the notebooks: no proof, no times"
+    )
+    workshop.add_argument("--begin", default="9:00", help="when the course begins (default: %(default)s)")
+    reset = commands.add_parser("reset", help="bring back the original of a notebook; the old one is kept")
+    reset.add_argument("notebook", type=Path, nargs="+")
+    reset.add_argument("--edition", help="lesson, student or instructor (default: what the notebook says)")
+
+
+def _lessons(options: argparse.Namespace) -> None:
+    if options.command == "workshop":
+        from kit.workshop import workshop
+
+        done = workshop(options.folder, options.notebooks, run=not options.no_run, begin=options.begin)
+        print(f"Print {done}; hand out {done.parent / 'student'}")
+    elif options.command == "reset":
+        from kit.lessons import reset
+
+        for notebook in options.notebook:
+            kept = reset(notebook, kind=options.edition)
+            print(f"{notebook}: the original is back" + (f"; the old one is {kept}" if kept else ""))
+    elif options.copy_only:
+        from kit.lessons import workplace
+
+        print(f"The lessons are in {workplace(options.folder, student=options.student)}")
+    else:
+        from kit.lab import lab
+
+        lab(
+            options.folder,
+            student=options.student,
+            fast=options.fast,
+            browser=not options.no_browser,
+            arguments=options.jupyter,
+        )
 
 
 if __name__ == "__main__":

@@ -80,35 +80,27 @@ def until(condition, what, seconds=SECONDS):
 
 
 class Server:
-    """A JupyterLab of its own: fresh home, settings and kernels, a free port, a token."""
+    """What `kit lab` starts, in a fresh home: JupyterLab with its own settings, kernels, port and token."""
 
     def __init__(self, home):
         self.folder = home / "work"
-        self.folder.mkdir()
         self.log = home / "jupyter.log"
-        runtime, config = home / "runtime", home / "config"
+        runtime = home / "runtime"
         own = {
             "HOME": home,
             "JUPYTER_RUNTIME_DIR": runtime,
-            "JUPYTER_CONFIG_DIR": config,
+            "JUPYTER_CONFIG_DIR": home / "config",
             "JUPYTER_DATA_DIR": home / "data",
             "JUPYTERLAB_SETTINGS_DIR": home / "settings",
             "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
             "IPYTHONDIR": home / "ipython",
             "MPLCONFIGDIR": home / "matplotlib",
             "XDG_CACHE_HOME": home / "cache",
-            "JUPYTER_PREFER_ENV_PATH": "1",
-            "KIT_FAST": "1",
         }
-        overrides = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
-        (config / "labconfig").mkdir(parents=True)
-        (config / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(overrides))
-        arguments = ["--no-browser", "--expose-app-in-browser", f"--ServerApp.root_dir={self.folder}"]
-        arguments += ["--ServerApp.port=0", "--ServerApp.port_retries=0"]
-        arguments += ["--allow-root"] if os.geteuid() == 0 else []
+        command = [sys.executable, "-m", "kit", "lab", "--fast", "--no-browser", "--folder", str(self.folder)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyter", "lab", *arguments],
+                [*command, "--", "--expose-app-in-browser"],
                 env=os.environ | {name: str(value) for name, value in own.items()},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -118,7 +110,8 @@ class Server:
         (found,) = runtime.glob("jpserver-*.json")
         told = until(found.read_text, "JupyterLab tells its address")
         self.token = json.loads(told)["token"]
-        self.url = f"http://127.0.0.1:{json.loads(told)['port']}"
+        self.port, self.python = json.loads(told)["port"], sys.executable
+        self.url = f"http://127.0.0.1:{self.port}"
         until(lambda: self.ask("api/status") or self._died(), "JupyterLab answers")
 
     def _died(self):
@@ -151,6 +144,8 @@ class Lab:
         self.server, self.context = server, context
         self.folder, self.url, self.token = server.folder, server.url, server.token
         self.outside: list[str] = []
+        self.screenshots = SCREENSHOTS
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count()
         self._opened: list[Notebook] = []
         context.on("request", lambda request: self._count(request.url))
@@ -299,7 +294,6 @@ class Notebook:
 
     def screenshot(self, name):
         """Save what is on the screen as runs/browser/NAME.png."""
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
         self.page.screenshot(path=path)
         return path
