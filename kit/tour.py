@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import kit
 from kit.data.augment import compose, random_flip, random_shift
+from kit.files import atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,14 @@ def tour(folder: Path, *, data: Dataset | None = None, full: bool = False) -> Co
 
     Returns:
         The comparison that the table shows.
+
+    Raises:
+        StorageError: at once when the folder cannot be written.
     """
     begin = time.perf_counter()
+    with atomic(folder / ".writable") as probe:  # found now, not after minutes of training
+        probe.touch()
+    (folder / ".writable").unlink()
 
     def step(number: int, text: str) -> None:
         print(f"[{number}/7] {time.perf_counter() - begin:4.0f} s  {text}", flush=True)
