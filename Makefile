@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help tour lab test notebooks bench lint clean
+.PHONY: help tour lab workshop chromium test notebooks bench lint clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,14 +30,21 @@ $(VENV)/bench: $(VENV)/test
 tour: $(VENV)/core ## One model the whole way on real data: a table, a report, model folders.
 	@$(BIN)/python -m kit tour
 
-lab: $(VENV)/core ## Open JupyterLab on the tour.
-	@$(BIN)/python -m jupyter lab notebooks/00_tour.ipynb
+lab: $(VENV)/core ## Open JupyterLab on the lessons.
+	@$(BIN)/python -m kit lab
 
-test: $(VENV)/test ## Lint, types, tests, and every notebook with nbval.
+workshop: $(VENV)/core ## Student and instructor editions and a schedule; runs every lesson to prove it.
+	@$(BIN)/python -m kit workshop
+
+chromium: $(VENV)/test ## Find the browser for the browser tests, or install it.
+	@$(BIN)/python tests/browser/chromium.py
+
+test: $(VENV)/test chromium ## Lint, types, tests, and every notebook with its exercises.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check kit tests
 	@$(BIN)/mypy
 	@KIT_FAST=1 $(BIN)/python -m pytest tests
-	@KIT_FAST=1 $(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+	@$(BIN)/python tests/notebooks/proof.py runs/proof
+	@KIT_FAST=1 $(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg runs/proof
 
 notebooks: $(VENV)/test ## Re-execute every notebook in fast mode and normalise it in place.
 	@KIT_FAST=1 $(BIN)/python tests/notebooks/execute.py notebooks/*.ipynb

@@ -23,6 +23,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -40,8 +41,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "runs" / "browser"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MAC = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Google Chrome", "Chromium")]
+find = runpy.run_path(str(Path(__file__).with_name("chromium.py")))["find"]
 FLAGS = [
     "--no-sandbox",  # Chromium refuses to run as root, as containers do, with its sandbox
     "--disable-gpu",
@@ -314,9 +314,7 @@ def server(tmp_path_factory):
 def browser():
     """Chromium. Once a module, for Playwright's event loop would stop other tests from using asyncio."""
     with sync_playwright() as playwright:
-        known = [os.environ.get("CHROMIUM"), *map(shutil.which, BROWSERS), *MAC]
-        known += [playwright.chromium.executable_path]
-        path = next((path for path in known if path and Path(path).exists()), None)
+        path = find()
         if path is None:
             pytest.fail("no Chromium or Chrome found: run `make chromium`, or set CHROMIUM to its path")
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
