@@ -1,4 +1,4 @@
-"""Write the notebooks with every exercise tried unsolved before it is solved, for nbval to run and compare."""
+"""Write the notebooks with each exercise tried unsolved before it is solved, for nbval to compare."""
 
 from __future__ import annotations
 
