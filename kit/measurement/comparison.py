@@ -189,11 +189,11 @@ class Comparison(Readable):
             if row.cost(by) != float("inf")
         ]
         quality = "accuracy, %" if percent > 1 else "RMSE"
-        conditions = self.benchmark.conditions(self.benchmark.batch_sizes[0]) if by == "latency" else ""
         seen = f"{self.data} {self.split}, n = {self.rows[0].score.n:,}"
-        return plots.pareto(
-            points, cost=label, quality=quality, lower_is_better=percent == 1, text=f"{seen}; {conditions}"
-        )
+        if by == "latency":
+            batch = self.benchmark.batch_sizes[0]
+            seen += f"; latency: batch {batch}, {self.benchmark.conditions(batch)}"
+        return plots.pareto(points, cost=label, quality=quality, lower_is_better=percent == 1, text=seen)
 
     def cells(self, *, why: bool = False) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows of the table as text, on demand with the reasons as last column."""

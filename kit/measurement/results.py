@@ -157,7 +157,11 @@ class Benchmark(Readable):
 
 def _row(t: Timing) -> list[str]:
     claims = {"no difference shown": "none", "A/A control": "control", "overhead": ""}
-    row = [t.name, interval(t.latency), significant(t.p90.value), significant(t.p99.value)]
+    tails = [
+        significant(tail.value) if t.times.size >= needed else "–"
+        for tail, needed in ((t.p90, 20), (t.p99, 200))
+    ]  # two calls at least must lie beyond
+    row = [t.name, interval(t.latency), *tails]
     row.append("" if t.role == "overhead" else f"{t.throughput.value:,.0f}")
     row.append("" if t.verdict in {"baseline", "overhead"} else times(t.speedup))
     row.append(claims.get(t.verdict, t.verdict))

@@ -49,7 +49,7 @@ class Timing:
     def speedup(self) -> Measurement:
         """How many times faster than the first candidate; above 1 is faster."""
         r = self.ratio
-        return Measurement(1 / r.value, 1 / r.high, 1 / r.low, r.n, "×", r.method)
+        return Measurement(1 / r.value, 1 / r.high, 1 / r.low, r.n, "", r.method)
 
     @property
     def throughput(self) -> Measurement:
@@ -83,7 +83,7 @@ def paired_ratio(times: NDArray[np.float64], first: NDArray[np.float64]) -> Meas
     rounds = np.log(np.median(times, axis=2)) - np.log(np.median(first, axis=2))
     centre = hodges_lehmann(np.median(rounds, axis=1))
     value, low, high = (exp(bound) for bound in (centre.value, centre.low, centre.high))
-    return Measurement(value, low, high, centre.n, "×", centre.method)
+    return Measurement(value, low, high, centre.n, "", centre.method)
 
 
 def verdict(ratio: Measurement, control: Measurement | None) -> str:
