@@ -53,9 +53,7 @@ FLAGS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no other name or address resolves
 ]
-SECONDS = (
-    60  # for anything a loaded machine with two cores may need; a red test waits that long, a green one never
-)
+SECONDS = 60  # what anything may need on a loaded machine with two cores; only a red test waits that long
 OUTCOME = pytest.StashKey()
 
 expect.set_options(timeout=SECONDS * 1000)
@@ -331,11 +329,14 @@ def lab(server, browser, request):
     lab = Lab(server, context)
     yield lab
     if request.node.stash.get(OUTCOME, False):
-        for notebook in lab._opened:
+        for number, page in enumerate(context.pages):
+            path = SCREENSHOTS / f"failed-{request.node.name}-{number}.png"
             try:
-                print("screenshot:", notebook.screenshot(f"failed-{request.node.name}"))
+                page.screenshot(path=path)
             except Error as error:
                 print("no screenshot:", error)
+            else:
+                print("screenshot:", path)
     lab.close()
     context.close()
     assert lab.outside == [], "requests that would have left the machine"
