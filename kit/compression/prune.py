@@ -157,7 +157,13 @@ def _channels(
     if len(whole) == sum(len(group.layers) for group in groups):
         reasons = ", ".join(f"{layer!r} {why}" for layer, why in whole.items()) or "it has no such layers"
         raise ModelError(f"{type(module).__name__} has no channels to prune: {reasons}")
-    structured.widths(groups, ratio, round_to=round_to)  # a wrong name is found before anything is trained
+    goal = structured.widths(groups, ratio, round_to=round_to)
+    asked = any(ratio.values()) if isinstance(ratio, Mapping) else ratio > 0
+    if asked and all(goal[group.name] == group.channels for group in groups if not group.fixed):
+        raise ArgumentError(
+            f"ratio={ratio!r} with round_to={round_to} leaves every layer whole; take a larger ratio, or "
+            "round_to=1 to remove single channels"
+        )
 
     def cut(net: nn.Module, reached: Ratio) -> tuple[nn.Module, None]:
         keep = structured.widths(groups, reached, round_to=round_to)

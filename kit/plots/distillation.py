@@ -42,7 +42,7 @@ def softened(
     picture.set_title(classes[target], fontsize=9)
     for axis, (temperature, probabilities) in zip(panels, answers.items(), strict=True):
         bars = axis.barh(range(len(classes)), np.asarray(probabilities), color=COLOURS[0])
-        bars[target].set(color=COLOURS[1], hatch="//")
+        bars[target].set(facecolor=COLOURS[1], edgecolor="black", linewidth=0, hatch="//")
         axis.set_title(f"T = {temperature:g}", fontsize=9)
         axis.set_xlim(0, 1)
         axis.tick_params(labelsize=7)

@@ -182,6 +182,7 @@ def test_a_ratio_out_of_range(ratio, trained, few):
         ({"method": "2:4", "ratio": 0.9}, "removes 0.5 at once"),
         ({"method": "4:2"}, "0 < n < m"),
         ({"ratio": {"0.9": 0.5}}, "unknown layer '0.9'; did you mean"),
+        ({"ratio": 0.1, "round_to": 32}, "leaves every layer whole"),
         ({"protect": ["9"]}, "unknown layer '9'"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"finetune": -1}, "finetune must be a whole number of at least 0"),
