@@ -16,6 +16,7 @@ from typing import Any
 from kit.errors import ArgumentError
 
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "# YOUR CODE HERE"
+FAILS = "fails and says why: True\n"
 EDITIONS = ("lesson", "student", "instructor")
 Notebook = Any  # an nbformat.NotebookNode, which carries no types
 
@@ -110,6 +111,18 @@ def unsolved(source: str, wanted: frozenset[str]) -> str:
     )
 
 
+def guarded(check: str, solution: str, wanted: frozenset[str]) -> str:
+    """Return a check cell that first asks for the names which `unsolved` left as `...`.
+
+    >>> print(guarded("assert half == 4, 'no'", "half = 4", frozenset({"half"})))
+    assert half is not ..., "half is not set yet: do the exercise above"
+    assert half == 4, 'no'
+    """
+    names = sorted(wanted - {node.name for node in _parse(solution).body if isinstance(node, _FUNCTIONS)})
+    asked = [f'assert {name} is not ..., "{name} is not set yet: do the exercise above"' for name in names]
+    return "\n".join([*asked, check])
+
+
 def student(notebook: Notebook) -> Notebook:
     """Return the notebook without solutions and outputs; its check cells are locked."""
     edition = _derived(notebook, "student")
@@ -117,7 +130,9 @@ def student(notebook: Notebook) -> Notebook:
         cell = edition.cells[exercise.solution]
         cell.source = unsolved(cell.source, exercise.wanted)
         for number in exercise.checks:
-            edition.cells[number].metadata.update(editable=False, deletable=False)
+            check = edition.cells[number]
+            check.source = guarded(check.source, notebook.cells[exercise.solution].source, exercise.wanted)
+            check.metadata.update(editable=False, deletable=False)
     for cell in edition.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -152,25 +167,29 @@ def instructor(notebook: Notebook) -> Notebook:
 def proof(notebook: Notebook) -> Notebook:
     """Return the notebook with each exercise tried unsolved first: its check must fail with a message.
 
+    It must also fail without the question whether the names are set: a check that accepts anything is none.
     Run it and compare what it shows with what it stores: that proves lesson, solutions and checks.
     """
     from nbformat.v4 import new_code_cell, new_output
 
     edition = copy.deepcopy(notebook)
     for exercise in reversed(exercises(notebook)):
-        cells = [
-            new_code_cell(
-                unsolved(notebook.cells[exercise.solution].source, exercise.wanted),
-                metadata={"tags": ["nbval-ignore-output", "unsolved"]},
-                execution_count=1,
-            )
-        ]
+        solution = notebook.cells[exercise.solution].source
+        stub, shown = unsolved(solution, exercise.wanted), {"tags": ["nbval-ignore-output"]}
+        cells = [new_code_cell(stub, metadata=shown, execution_count=1)]
         for number in exercise.checks:
-            source = textwrap.indent(notebook.cells[number].source, "    ")
-            attempt = f"try:\n{source}\nexcept AssertionError as hint:\n    print('hint:', bool(str(hint)))"
-            output = new_output("stream", name="stdout", text="hint: True\n")
-            tagged = {"tags": ["must-fail"]}
-            cells.append(new_code_cell(attempt, metadata=tagged, execution_count=1, outputs=[output]))
+            check = notebook.cells[number].source
+            for source, error in (
+                (check, "Exception"),
+                (guarded(check, solution, exercise.wanted), "AssertionError"),
+            ):
+                attempt = (
+                    f"try:\n{textwrap.indent(source, '    ')}\n"
+                    f"except {error} as reason:\n    print('fails and says why:', bool(str(reason)))"
+                )
+                output = new_output("stream", name="stdout", text=FAILS)
+                tagged = {"tags": ["must-fail"]}
+                cells.append(new_code_cell(attempt, metadata=tagged, execution_count=1, outputs=[output]))
         edition.cells[exercise.solution : exercise.solution] = cells
     return edition
 
@@ -214,7 +233,8 @@ def _defined(source: str) -> set[str]:
     return names
 
 
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)
 _LOOPS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -226,7 +246,7 @@ def _outer(node: ast.AST) -> list[ast.AST]:
 def _stub(code: str, wanted: frozenset[str]) -> str:
     parts, defined = [STUB], set()
     for node in _parse(code).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in wanted:
+        if isinstance(node, _FUNCTIONS) and node.name in wanted:
             text = ast.get_docstring(node, clean=False) is not None
             node.body = [*(node.body[:1] if text else []), ast.Expr(ast.Constant(...))]
             parts.append(ast.unparse(node))

@@ -18,7 +18,7 @@ from string import Template
 
 from kit import __version__, device
 from kit.errors import ArgumentError, ModelError
-from kit.exercises import Notebook, exercises, problems, proof, tags
+from kit.exercises import FAILS, Notebook, exercises, problems, proof, tags
 from kit.files import atomic, scratch
 from kit.lessons import edition, installed
 
@@ -98,7 +98,7 @@ def prove(notebook: Notebook, name: str) -> float:
     except CellExecutionError as error:
         raise ModelError(f"{name} does not run on this machine: {error}") from None
     for cell in attempt.cells:
-        if "must-fail" in tags(cell) and [out.get("text") for out in cell.outputs] != ["hint: True\n"]:
+        if "must-fail" in tags(cell) and [out.get("text") for out in cell.outputs] != [FAILS]:
             raise ModelError(f"{name}: a check accepts an exercise that nobody solved:\n{cell.source}")
     return time.perf_counter() - begin
 

@@ -154,12 +154,13 @@ def run(notebook):
 def test_the_proof_tries_each_exercise_unsolved_and_solved():
     notebook = lesson(*exercise(), *exercise("third = whole / 3", "assert third != ..., 'set third'"))
     attempt = exercises.proof(notebook)
-    assert len(attempt.cells) == len(notebook.cells) + 4
-    assert run(attempt) == "hint: True\nhint: True\n"
+    assert len(attempt.cells) == len(notebook.cells) + 6
+    assert run(attempt) == 4 * exercises.FAILS
 
 
 def test_the_proof_sees_a_check_that_accepts_anything():
-    assert run(exercises.proof(lesson(*exercise(check="assert half, 'set half'")))) == ""
+    """Once it fails: where the student edition asks whether the name is set."""
+    assert run(exercises.proof(lesson(*exercise(check="assert half, 'set half'")))) == exercises.FAILS
 
 
 def test_the_proof_sees_a_solution_that_fails():
@@ -168,5 +169,17 @@ def test_the_proof_sees_a_solution_that_fails():
 
 
 def test_the_proof_sees_a_check_that_breaks_instead_of_helping():
+    """A stub that returns None must not meet `None + 1` before an assert."""
+    halve = exercise("def halve(x):\n    return x / 2", "assert halve(8) + 1 == 5, 'half of 8 is 4'")
     with pytest.raises(TypeError):
-        run(exercises.proof(lesson(*exercise(check="assert half + 1 == 5, 'half of 8 is 4'"))))
+        run(exercises.proof(lesson(*halve)))
+
+
+def test_the_student_is_first_asked_for_what_is_missing():
+    source = "def halve(x):\n    return x / 2\nhalf = halve(8)"
+    notebook = lesson(*exercise(source, "assert halve(4) == half / 2, 'no'"))
+    check = exercises.student(notebook).cells[4].source
+    assert check == (
+        'assert half is not ..., "half is not set yet: do the exercise above"\n'
+        "assert halve(4) == half / 2, 'no'"
+    )
