@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from kit.measurement.candidates import Call
     from kit.runtime.session import Runtime
+    from kit.statistics import Measurement
+
+    Found = tuple[dict[int, NDArray[np.float64]], dict[int, "Plan"], dict[str, Measurement]]
 
 _CALLS = 10
 """So many are timed one after another in a round, after at least one that refills the caches."""
@@ -149,7 +152,7 @@ class _Run:
         self.threads: int | None = None
         self.synchronize = _no_device
 
-    def measure(self, blocks: int, rounds: int | None, seconds: float) -> Any:
+    def measure(self, blocks: int, rounds: int | None, seconds: float) -> Found:
         """Return times by batch size (candidates, blocks, rounds, calls), the plans, and opening times."""
         plans: dict[int, Plan] = {}
         times: dict[int, NDArray[np.float64]] = {}
@@ -178,19 +181,19 @@ class _Run:
         calls: list[Any] = [None] * len(self.entries)
         padding = []
         first = next(iter(self.batches.values()))
-        for i in self.generator.permutation(len(self.entries)):
-            padding.append(bytearray(int(self.generator.integers(1, 1 << 18))))
-            begin = time.perf_counter()
-            calls[i] = self.entries[i].open(**self.settings)
-            calls[i](first)
-            if self.entries[i].reopens:
-                openings.setdefault(self.entries[i].name, []).append(1e3 * (time.perf_counter() - begin))
-        self._look_at(calls)
         try:
+            for i in self.generator.permutation(len(self.entries)):
+                padding.append(bytearray(int(self.generator.integers(1, 1 << 18))))
+                begin = time.perf_counter()
+                calls[i] = self.entries[i].open(**self.settings)
+                calls[i](first)
+                if self.entries[i].reopens:
+                    openings.setdefault(self.entries[i].name, []).append(1e3 * (time.perf_counter() - begin))
+            self._look_at(calls)
             yield calls
         finally:
             for entry, call in zip(self.entries, calls, strict=True):
-                if entry.reopens:
+                if entry.reopens and call is not None:
                     call.close()
 
     def _look_at(self, calls: list[Call]) -> None:
@@ -274,7 +277,8 @@ def _plan(quickest: list[float], blocks: int, rounds: int | None, seconds: float
 def _peaks(
     given: list[Candidate], shape: tuple[int, ...], sizes: Sequence[int], threads: int, runtime: str
 ) -> dict[str, dict[int, int]]:
-    """Measure peak memory of the candidates that are ONNX files."""
+    """Measure peak memory of the candidates that are ONNX files and run on ONNX Runtime."""
     if runtime not in {"auto", "onnxruntime"}:
         return {}
-    return {c.name: fresh.peak(c.file, shape, sizes, threads=threads) for c in given if c.file is not None}
+    files = {c.name: c.file for c in given if c.file is not None and c.runtime in {None, "onnxruntime"}}
+    return {name: fresh.peak(file, shape, sizes, threads=threads) for name, file in files.items()}

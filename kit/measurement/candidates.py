@@ -13,6 +13,7 @@ import torch
 from kit.data import as_dataset
 from kit.errors import ArgumentError, DataError
 from kit.measurement.memory import empty
+from kit.runtime.onnx_model import OnnxModel
 from kit.runtime.session import Session
 from kit.runtime.session import open as open_session
 from kit.variant import Variant
@@ -49,6 +50,11 @@ class Candidate:
             path = Path(self.model)
             return path if path.suffix == ".onnx" else None
         return self.model.file if isinstance(self.model, Variant) else None
+
+    @property
+    def runtime(self) -> str | None:
+        """The runtime that a variant of a file was made for."""
+        return getattr(getattr(self.model, "model", None), "runtime", None)
 
     def open(self, **settings: Any) -> Call:
         """Return what is called; the caller closes it if it has `close` and this candidate reopens."""
@@ -96,7 +102,18 @@ def with_controls(given: list[Candidate], shape: tuple[int, ...], *, control: bo
         nothing = Candidate("an empty module", torch.nn.Identity(), "overhead")
     else:
         nothing = Candidate("an empty model", empty(shape), "overhead")
-    return [*given, *again, nothing]
+    return [*given, *again, nothing, *_empty_elsewhere(given, shape)]
+
+
+def _empty_elsewhere(given: list[Candidate], shape: tuple[int, ...]) -> list[Candidate]:
+    """Return an empty model for each runtime other than ONNX Runtime that a variant was made for."""
+    made = {c.runtime: c.model.signature for c in given if c.runtime and isinstance(c.model, Variant)}
+    made.pop("onnxruntime", None)
+    return [
+        Candidate(name, Variant(OnnxModel(empty(shape), runtime=runtime), name, signature), "overhead")
+        for runtime, signature in made.items()
+        for name in [f"an empty model on {runtime}"]
+    ]
 
 
 def _same(inputs: Any) -> Any:

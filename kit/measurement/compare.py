@@ -11,7 +11,7 @@ import torch
 from kit.conversion.export import export
 from kit.data import as_dataset
 from kit.errors import ArgumentError, unknown
-from kit.measurement import size
+from kit.measurement import graph, size
 from kit.measurement.benchmark import benchmark
 from kit.measurement.comparison import Comparison, Row
 from kit.measurement.evaluate import agree, score
@@ -82,10 +82,11 @@ def compare(
     data = as_dataset(data)
     measured = [_measurable(variant, data, runtime) for variant in _named(variants, data)]
     on: Runtime = "openvino" if runtime == "openvino" else "auto"
-    outputs = []
+    outputs, runtimes = [], []
     for variant in measured:
         with open_session(variant, runtime=on, device=device) as session:
             outputs.append(logits(session, data[split]))
+            runtimes.append(session.runtime)
     timed = benchmark(
         measured,
         data,
@@ -98,7 +99,7 @@ def compare(
         memory=memory,
         seed=seed,
     )
-    facts = [_facts(variant, timed, runtime) for variant in measured]
+    facts = [_facts(variant, timed, used) for variant, used in zip(measured, runtimes, strict=True)]
     rows = [
         _row(variant, outputs, index, facts, timed, data, split) for index, variant in enumerate(measured)
     ]
@@ -142,13 +143,14 @@ def _facts(variant: Variant, timed: Benchmark, runtime: str) -> Facts:
         nonzero=filled,
         macs=size.macs(variant),
         latency=timing.latency.value,
-        overhead=timed.overhead.value,
+        overhead=timed.overhead_on(runtime).value,
         speedup=timing.speedup,
         verdict=timing.verdict,
         zipped=len(zlib.compress(file.read_bytes(), 9)) if sparse and file else None,
         batches={batch: timed.at(variant.name, batch).speedup.value for batch in timed.batch_sizes},
         threads=timed.threads,
         runtime=runtime,
+        storage=graph.weights(file).type if file else "float32",
         traits=traits(file, variant.signature.shape) if file and runtime == "onnxruntime" else None,
     )
 

@@ -72,7 +72,7 @@ class Weights:
     Attributes:
         count: how many.
         nonzero: how many of them are not zero.
-        type: what stores most of them, such as "float32", "int8" or "4 bits".
+        type: what stores most of them, such as "float32", "int8" or "4-bit".
     """
 
     count: int
@@ -161,7 +161,7 @@ def _weights(path: Path, _changed: int) -> Weights:
 def _storage(node: onnx.NodeProto, array: np.ndarray[Any, Any]) -> str:
     if node.op_type != "MatMulNBits":
         return str(array.dtype)
-    return f"{next((a.i for a in node.attribute if a.name == 'bits'), 4)} bits"
+    return f"{next((a.i for a in node.attribute if a.name == 'bits'), 4)}-bit"
 
 
 def _weight_users(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:

@@ -96,6 +96,13 @@ class Benchmark(Readable):
         """The time of a call that computes nothing, in ms: what no compression can take away."""
         return next(timing.latency for timing in self.timings if timing.role == "overhead")
 
+    def overhead_on(self, runtime: str) -> Measurement:
+        """The same on a runtime that only some of the candidates use."""
+        names = {
+            timing.name: timing.latency for timing in reversed(self.timings) if timing.role == "overhead"
+        }
+        return names.get(f"an empty model on {runtime}", self.overhead)
+
     def plot(self) -> Figure:
         """Draw the distribution of the first batch size's latencies, with p50, p90 and p99."""
         from kit import plots

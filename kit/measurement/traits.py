@@ -32,7 +32,7 @@ class Traits:
     """How a file computes on ONNX Runtime.
 
     Attributes:
-        storage: what stores most weights, such as "float32", "int8" or "4 bits".
+        storage: what stores most weights, such as "float32", "int8" or "4-bit".
         activations: how activations are quantized: "uint8", "int8" or "" when they are not.
         dynamic: whether activations are quantized anew in each call.
         integer: layers that run on integer kernels once ONNX Runtime has optimised the graph.

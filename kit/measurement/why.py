@@ -34,6 +34,7 @@ class Facts:
         batches: the speed-up at each batch size.
         threads: of the sessions, or None.
         runtime: what runs it.
+        storage: what stores most weights, such as "float32" or "int8".
         traits: how the file computes; None for a module.
     """
 
@@ -49,6 +50,7 @@ class Facts:
     batches: Mapping[int, float] = field(default_factory=dict)
     threads: int | None = None
     runtime: str = "onnxruntime"
+    storage: str = "float32"
     traits: Traits | None = None
 
     @property
@@ -65,8 +67,8 @@ def reasons(this: Facts, first: Facts) -> tuple[str, ...]:
 def _size(this: Facts, first: Facts) -> list[str]:
     lines = []
     causes = [_factor(first.parameters, this.parameters, "parameters")]
-    if this.traits and first.traits and this.traits.storage != first.traits.storage:
-        causes.append(f"{this.traits.storage} weights instead of {first.traits.storage}")
+    if this.storage != first.storage:
+        causes.append(f"{this.storage} weights instead of {first.storage}")
     because = " and ".join(filter(None, causes))
     if text := _factor(first.bytes, this.bytes, "bytes"):
         lines.append(text + (f": {because}" if because else ""))
@@ -81,15 +83,16 @@ def _speed(this: Facts, first: Facts) -> list[str]:
         return []
     causes = " and ".join(filter(None, [_factor(first.macs, this.macs, "MACs"), _kernels(this)]))
     obstacles, speed = _obstacles(this, first), this.speedup
+    on = f" on {this.runtime} instead of {first.runtime}" if this.runtime != first.runtime else ""
     if this.verdict == "faster":
-        said = f"{speed.value:.{1 if speed.value >= 1.15 else 2}f}× faster"
+        said = f"{speed.value:.{1 if speed.value >= 1.15 else 2}f}× faster{on}"
         promised = first.macs / this.macs if this.macs else 1.0
         short = speed.value < 0.6 * promised or bool(this.traits and this.traits.unfused)
         held = [f"held back: {text}" for text in obstacles or [_SMALL]] if short else []
         return [said + (f": {causes}" if causes else ""), *held]
-    said = f"no faster: the interval [{speed.low:.2f}×, {speed.high:.2f}×] is not clear of 1.0×"
+    said = f"no faster{on}: the interval [{speed.low:.2f}×, {speed.high:.2f}×] is not clear of 1.0×"
     if this.verdict == "slower":
-        said = f"{1 / speed.value:.{1 if speed.value <= 0.87 else 2}f}× slower"
+        said = f"{1 / speed.value:.{1 if speed.value <= 0.87 else 2}f}× slower{on}"
     return [
         said + (f", in spite of {causes}" if causes else ""),
         *(obstacles or [_nothing_found(this, first)]),
@@ -158,9 +161,11 @@ def _format_obstacles(traits: Traits) -> list[str]:
 
 
 def _nothing_found(this: Facts, first: Facts) -> str:
-    if abs(this.macs / first.macs - 1) < _NOTABLE - 1 and this.traits == first.traits:
+    if this.macs < 0.9 * first.macs:
+        return _SMALL
+    if this.traits == first.traits and this.runtime == first.runtime:
         return "the same arithmetic on the same kernels"
-    return _SMALL
+    return "no cause is visible in the file; a profiler may show one"
 
 
 def _batches(this: Facts) -> list[str]:

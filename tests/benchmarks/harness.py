@@ -8,15 +8,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-import torch
 
 import kit
-import kit.files
-from kit.runtime.onnx_model import OnnxModel
-from kit.variant import Signature, Variant
 
 DELAYS = {  # n delays in ms, by a random generator
     "constant 1 ms": lambda _, n: np.full(n, 1.0),
@@ -64,23 +59,6 @@ def recovery(draw, *, clock, seconds, blocks=12, seed=0):
     return np.array([found.latency.value, found.p90.value, found.p99.value]) / known - 1
 
 
-def onnx(folder, factory=kit.models.lenet_300_100):
-    """Export a small net without the kit's own proof, which needs data and is not the point here."""
-    path = Path(folder) / f"{factory.__name__}.onnx"
-    batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        factory().eval(),
-        (torch.zeros(2, 1, 28, 28),),
-        dynamo=True,
-        dynamic_shapes=({0: batch},),
-        verbose=False,
-    )
-    program.save(path)
-    return Variant(
-        OnnxModel(path), path.stem, Signature("classification", (1, 28, 28), tuple("0123456789"), 10)
-    )
-
-
 def false_alarms(variant, comparisons, *, clock, seconds, threads=1):
     """Compare a model with itself many times; return what was claimed and how often the interval missed 1."""
     claims, missed = Counter(), 0
@@ -98,6 +76,19 @@ def false_alarms(variant, comparisons, *, clock, seconds, threads=1):
     return claims, missed
 
 
+def found_in(slowdown, tries, *, seconds):
+    """Return in how many of `tries` a model that takes longer by this fraction is called slower."""
+    nothing, found = np.zeros((1, 1), np.float32), 0
+    for seed in range(tries):
+        fakes = {
+            name: Fake(lambda random, n, f=factor: f * random.lognormal(0, 0.1, n), "cpu", seed=2 * seed + i)
+            for i, (name, factor) in enumerate({"first": 1.0, "second": 1 + slowdown}.items())
+        }
+        timed = kit.benchmark(fakes, inputs=nothing, clock="cpu", seconds=seconds, memory=False, seed=seed)
+        found += timed["second"].verdict == "slower"
+    return found
+
+
 def main(comparisons=120):
     print(kit.device.describe(), f"load {kit.device.load():.1f} a core")
     print("\nfake delays: error of p50, p90, p99")
@@ -105,7 +96,12 @@ def main(comparisons=120):
         for name, draw in DELAYS.items():
             errors = recovery(draw, clock=clock, seconds=4)
             print(f"  {clock:4}  {name:36}", "  ".join(f"{error:+.2%}" for error in errors), flush=True)
+    print("\na difference that is there, among calls that vary by 10 %")
+    for slowdown in (0.1, 0.05, 0.03):
+        found = found_in(slowdown, 10, seconds=1)
+        print(f"  {slowdown:.0%} slower: found in {found} of 10", flush=True)
     print(f"\nA/A: {comparisons} comparisons of a model with itself")
+    data = kit.data.fashion_mnist().subset(1000, 1000, 1000)
     alarms = 0
     for clock, threads, factory in (
         ("cpu", 1, kit.models.lenet_300_100),
@@ -113,7 +109,7 @@ def main(comparisons=120):
         ("wall", 1, kit.models.lenet_300_100),
         ("wall", None, kit.models.convnet),
     ):
-        variant = onnx(kit.files.scratch("aa").parent, factory)
+        variant = kit.export(factory(), data=data)
         count = comparisons // 4
         claims, missed = false_alarms(variant, count, clock=clock, seconds=0.3, threads=threads)
         wrong = count - claims["no difference shown"]

@@ -10,6 +10,7 @@ import torch
 
 import kit
 from kit.errors import ArgumentError, DataError
+from kit.runtime.onnx_model import OnnxModel
 
 NOTHING = np.zeros((1, 1), np.float32)
 
@@ -169,3 +170,16 @@ def test_an_unknown_timing_names_the_known_ones(file):
     found = kit.benchmark([file], seconds=0.05, blocks=6, clock="cpu", memory=False)
     with pytest.raises(ArgumentError, match="did you mean 'net, batch 1'"):
         found["nett"]
+
+
+def test_each_runtime_gets_an_empty_model_of_its_own(file, fashion):
+    elsewhere = kit.Variant(OnnxModel(file.file, runtime="openvino"), "elsewhere", file.signature)
+    found = kit.benchmark([file, elsewhere], fashion, seconds=0.1, blocks=6, clock="cpu")
+    assert [t.name for t in found.timings if t.role == "overhead"] == [
+        "an empty model",
+        "an empty model on openvino",
+    ]
+    assert found.overhead_on("openvino") == found["an empty model on openvino"].latency
+    assert found.overhead_on("onnxruntime") == found.overhead
+    assert found["net"].memory > 0
+    assert found["elsewhere"].memory is None  # measured on ONNX Runtime only

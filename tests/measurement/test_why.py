@@ -62,8 +62,8 @@ def test_zeros_are_stored_and_multiplied_like_other_numbers():
 
 def test_integer_kernels_need_a_processor_that_has_them(processor):
     integer = replace(FLOAT, storage="int8", activations="uint8", integer=7, floating=1)
-    fast = " | ".join(reasons(after(1.9, traits=integer, bytes=110_000), FIRST))
-    slow = " | ".join(reasons(after(traits=integer, bytes=110_000), FIRST))
+    fast = " | ".join(reasons(after(1.9, traits=integer, storage="int8", bytes=110_000), FIRST))
+    slow = " | ".join(reasons(after(traits=integer, storage="int8", bytes=110_000), FIRST))
     assert "3.6× fewer bytes: int8 weights instead of float32" in fast
     assert ("7 of 8 layers on int8 kernels (AVX512-VNNI)" in fast) == (processor == "vnni")
     assert ("this processor has no int8 instructions" in slow) == (processor == "old")
@@ -80,7 +80,7 @@ def test_signed_activations_are_the_trap_of_x86(processor):
 
 def test_weights_that_are_unpacked_bring_bytes_only():
     for traits, text in (
-        (replace(FLOAT, storage="4 bits", packed=3), "the weights of 3 layers are unpacked"),
+        (replace(FLOAT, storage="4-bit", packed=3), "the weights of 3 layers are unpacked"),
         (replace(FLOAT, storage="int8"), "only the weights are integers"),
         (replace(FLOAT, storage="float16"), "CPU kernels compute float16 in float32"),
     ):
@@ -98,3 +98,22 @@ def test_depthwise_layers_and_batches_are_spoken_of():
 
 def test_nothing_changed_is_said():
     assert reasons(after(), FIRST)[-1] == "the same arithmetic on the same kernels"
+
+
+def test_another_runtime_is_named_and_its_call_charged_to_it():
+    found = reasons(
+        after(0.5, runtime="openvino", storage="bfloat16", bytes=200_000, overhead=1.2, traits=None), FIRST
+    )
+    assert found == (
+        "2.0× fewer bytes: bfloat16 weights instead of float32",
+        "2.0× slower on openvino instead of onnxruntime",
+        "60% of its latency is the call itself, which an empty model takes too",
+    )
+
+
+def test_a_slow_down_without_visible_cause_is_not_explained_away():
+    odd = replace(FLOAT, floating=12)
+    assert (
+        reasons(after(0.5, traits=odd), FIRST)[-1]
+        == "no cause is visible in the file; a profiler may show one"
+    )
