@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ from torch import nn
 
 from kit import device as hardware
 from kit.errors import ArgumentError, DeviceError, unknown
+from kit.training.pooling import channels_last_pooling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LAYOUTS = ("auto", "contiguous", "channels_last")
@@ -54,30 +54,41 @@ class Execution:
         The outputs are float32 in either case, so that losses never see low precision; in eval mode all
         is float32, so that validation judges the weights as they will be used.
         """
-        if self.channels_last:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.precision in _DTYPES:
-            module.forward = _autocast(module, where, _DTYPES[self.precision])
-        try:
-            yield
-        finally:
-            module.__dict__.pop("forward", None)
+        with ExitStack() as stack:
             if self.channels_last:
-                module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+                _arrange(module, torch.channels_last)
+                stack.callback(_arrange, module, torch.contiguous_format)
+                stack.enter_context(channels_last_pooling(module))
+            if self.precision in _DTYPES:
+                stack.enter_context(_autocast(module, where, _DTYPES[self.precision]))
+            yield
 
 
-def _autocast(module: nn.Module, where: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
-    forward = module.forward
+def _arrange(module: nn.Module, layout: torch.memory_format) -> None:
+    module.to(memory_format=layout)  # type: ignore[call-overload]
 
-    @wraps(forward)
-    def in_low_precision(*args: Any, **kwargs: Any) -> Any:
-        if not module.training:
-            return forward(*args, **kwargs)
-        with torch.autocast(where.type, dtype):
-            out = forward(*args, **kwargs)
+
+@contextmanager
+def _autocast(module: nn.Module, where: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Run a module under autocast while it trains. By hooks, so that a copy of it works too."""
+    entered: list[torch.autocast] = []
+
+    def enter(layer: nn.Module, _given: Any) -> None:
+        if layer.training:
+            entered.append(torch.autocast(where.type, dtype))
+            entered[-1].__enter__()  # type: ignore[no-untyped-call]
+
+    def leave(layer: nn.Module, _given: Any, out: Any) -> Any:
+        if layer.training:
+            entered.pop().__exit__(None, None, None)
         return out.float() if isinstance(out, torch.Tensor) else out
 
-    return in_low_precision
+    hooks = module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def choose(

@@ -11,6 +11,7 @@ from torch import nn
 
 from kit import device as hardware
 from kit.errors import ModelError
+from kit.training import memory
 from kit.training.batches import Batches, steps_of
 from kit.training.checkpoint import Keeper, open_checkpoint
 from kit.training.choices import make_optimizer, schedule_function
@@ -72,6 +73,7 @@ def fit(
         history.threads = stack.enter_context(_threads(how.threads or (history.threads if state else None)))
         stack.enter_context(isolated(how.seed, where))
         stack.enter_context(_moved(module, where))
+        stack.enter_context(memory.kept())
         if state is None:
             _choose_execution(history, module, data, how, where)
         execution = Execution(history.precision, history.layout, history.reason)
