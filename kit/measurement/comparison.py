@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from kit import plots
+from kit import files, plots
 from kit.errors import ArgumentError, unknown
 from kit.measurement import table
-from kit.measurement.results import significant, times
+from kit.measurement.results import significant
+from kit.measurement.row import COSTS, By, Row, header
 from kit.measurement.timing import SMALLEST_CLAIM
 from kit.notebook import Readable
 
@@ -20,83 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from kit.measurement.results import Benchmark
-    from kit.measurement.scores import Classification, Regression
-    from kit.statistics import Measurement
     from kit.variant import Variant
 
-By = Literal["bytes", "latency", "macs", "parameters", "memory"]
-COSTS: dict[str, tuple[str, float]] = {
-    "bytes": ("kB on disk", 1e3),
-    "latency": ("ms a call", 1),
-    "macs": ("million multiply-accumulates a sample", 1e6),
-    "parameters": ("thousand parameters", 1e3),
-    "memory": ("MB of memory at most", 1e6),
-}
-"""What can be traded for accuracy: its unit on an axis, and how many make one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One variant.
-
-    Attributes:
-        name: of the variant.
-        metric: "accuracy" or "rmse".
-        score: accuracy as a fraction, or the root-mean-square error; with its interval.
-        parameters, nonzero, macs, bytes: how large it is.
-        latency: median ms of a call at the first batch size.
-        speedup: against the first, paired by round.
-        verdict: what that shows: "baseline", "faster", "slower" or "no difference shown".
-        agreement: the share of samples on which it says what the first says.
-        change: of accuracy against the first, in fractions, paired by sample.
-        p: McNemar's p-value for "the accuracy changed"; None for regression.
-        memory: bytes that opening and running it adds to a fresh process, or None.
-        why: the reasons, one a line.
-        evaluation: all scores.
-    """
-
-    name: str
-    metric: str
-    score: Measurement
-    parameters: int
-    nonzero: int
-    macs: int
-    bytes: int
-    latency: Measurement
-    speedup: Measurement
-    verdict: str
-    agreement: Measurement
-    change: Measurement
-    p: float | None
-    memory: int | None
-    why: tuple[str, ...]
-    evaluation: Classification | Regression
-
-    def cost(self, by: str) -> float:
-        """Return what it costs in `by`; infinity when that was not measured.
-
-        Raises:
-            ArgumentError: when `by` is unknown.
-        """
-        if by not in COSTS:
-            raise unknown("cost", by, COSTS)
-        value = self.latency.value if by == "latency" else getattr(self, by)
-        return float("inf") if value is None else float(value)
-
-    @property
-    def quality(self) -> float:
-        """A number that is larger for the better model: accuracy, or the RMSE with a minus."""
-        return self.score.value if self.metric == "accuracy" else -self.score.value
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row as a dictionary fit for JSON."""
-        measured = ("score", "latency", "speedup", "agreement", "change")
-        return {
-            **{key: value for key, value in vars(self).items() if key != "evaluation"},
-            **{key: getattr(self, key).to_dict() for key in measured},
-            "why": list(self.why),
-            "evaluation": self.evaluation.to_dict(),
-        }
+__all__ = ["COSTS", "By", "Comparison", "Row"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,17 +122,14 @@ class Comparison(Readable):
             seen += f"; latency: batch {batch}, {self.benchmark.conditions(batch)}"
         return plots.pareto(points, cost=label, quality=quality, lower_is_better=percent == 1, text=seen)
 
-    def cells(self, *, why: bool = False) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the rows of the table as text, on demand with the reasons as last column."""
-        score = "accuracy % [95 %]" if self.rows[0].metric == "accuracy" else "RMSE [95 %]"
-        header = ["", score, "params", "nonzero", "MACs", "kB", "ms", "speed-up [95 %]", "same", "p"]
-        rows = [_cells(row) for row in self.rows]
-        if why:
-            header.append("why")
-            rows = [
-                [*cells, "; ".join(row.why) or "baseline"] for cells, row in zip(rows, self.rows, strict=True)
-            ]
-        return header, rows
+    def cells(self, *, wide: bool = False, why: bool = False) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the rows of the table as text, on demand with bounds and reasons."""
+        names = header(self.rows[0].metric)
+        rows = [row.cells(wide=wide) for row in self.rows]
+        if not why:
+            return names, rows
+        reasons = ["; ".join(row.why) or "baseline" for row in self.rows]
+        return [*names, "why"], [[*cells, reason] for cells, reason in zip(rows, reasons, strict=True)]
 
     def conditions(self) -> list[str]:
         """Return what the figures rest on, one sentence a line: warnings, n, batch, clock, machine, load."""
@@ -220,7 +144,7 @@ class Comparison(Readable):
         return [*warnings, f"{accuracy}; {latency}; {empty}.", f"{timed.machine}; {load}."]
 
     def __str__(self) -> str:
-        lines = [table.text(*self.cells(why=False)), ""]
+        lines = [table.text(*self.cells()), ""]
         width = max(len(row.name) for row in self.rows)
         for row in self.rows[1:]:
             for i, reason in enumerate(row.why):
@@ -232,7 +156,7 @@ class Comparison(Readable):
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.conditions())
-        return table.html(f"{len(self.rows)} variants side by side", *self.cells(why=True)) + notes
+        return table.html(f"{len(self.rows)} variants side by side", *self.cells(wide=True, why=True)) + notes
 
     def to_dict(self) -> dict[str, Any]:
         """Return rows, recipes and conditions as a dictionary fit for JSON."""
@@ -251,8 +175,6 @@ class Comparison(Readable):
         Raises:
             StorageError: when it cannot be written.
         """
-        from kit import files
-
         with files.atomic(path) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
         return Path(path)
@@ -263,29 +185,8 @@ class Comparison(Readable):
         Raises:
             StorageError: when it cannot be written.
         """
-        from kit import files
         from kit.measurement.report import page
 
         with files.atomic(path) as temporary:
             temporary.write_text(page(self), encoding="utf-8")
         return Path(path)
-
-
-def _cells(row: Row) -> list[str]:
-    percent = 100 if row.metric == "accuracy" else 1
-    value, low, high = (percent * bound for bound in (row.score.value, row.score.low, row.score.high))
-    digits = 2 if percent > 1 else 4
-    first = row.verdict == "baseline"
-    mark = {"no difference shown": "≈ ", "slower": "↓ ", "faster": "↑ "}.get(row.verdict, "")
-    return [
-        row.name,
-        f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]",
-        f"{row.parameters:,}",
-        f"{row.nonzero / row.parameters:.0%}" if row.parameters else "–",
-        f"{row.macs / 1e6:.2f} M",
-        f"{row.bytes / 1e3:,.0f}",
-        significant(row.latency.value),
-        "baseline" if first else mark + times(row.speedup),
-        "" if first else f"{row.agreement.value:.1%}",
-        "" if first or row.p is None else f"{row.p:.2g}" if row.p >= 0.001 else "<.001",
-    ]

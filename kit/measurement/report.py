@@ -23,7 +23,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 70rem;
        margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-figure { margin: 1rem 0; display: inline-block; max-width: 100% } img { max-width: 100%; height: auto }
+figure { margin: 0 } img { max-width: 100%; height: auto }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1rem }
 .scroll { overflow-x: auto } code { background: #f3f3f3; padding: 0.1em 0.3em }
 caption, .note { color: #444; font-size: 0.9rem }
 """
@@ -43,14 +44,14 @@ def page(comparison: Comparison) -> str:
 
 def _parts(comparison: Comparison) -> Iterator[str]:
     caption = f"{len(comparison.rows)} variants on {comparison.data} {comparison.split}"
-    yield f'<div class="scroll">{table.html(caption, *comparison.cells())}</div>'
+    yield f'<div class="scroll">{table.html(caption, *comparison.cells(wide=True))}</div>'
     yield "".join(f'<p class="note">{escape(note)}</p>' for note in comparison.conditions())
-    yield "<h2>Quality against cost</h2>"
+    yield '<h2>Quality against cost</h2>\n<div class="plots">'
     costs: dict[By, str] = {"latency": "latency", "bytes": "bytes on disk", "macs": "multiply-accumulates"}
     for by, what in costs.items():
         names = ", ".join(row.name for row in comparison.front(by))
         yield _picture(comparison.plot(by), f"Quality against {what}; on the Pareto front: {names}.")
-    yield "<h2>Why</h2>"
+    yield "</div>\n<h2>Why</h2>"
     yield "".join(_why(row.name, row.why) for row in comparison.rows if row.why)
     yield "<h2>Latency</h2>"
     yield _picture(comparison.benchmark.plot(), "Distribution of the latency of a call, by variant.")

@@ -45,7 +45,7 @@ def html(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _html_row(row: Sequence[str]) -> str:
-    first = f'<th scope="row" style="{_CELL};text-align:left">{escape(row[0])}</th>'
+    first = f'<th scope="row" style="{_CELL};text-align:left;white-space:nowrap">{escape(row[0])}</th>'
     return first + "".join(
         f'<td style="{_CELL};text-align:right;white-space:nowrap">{escape(cell)}</td>' for cell in row[1:]
     )
