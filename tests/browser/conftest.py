@@ -308,14 +308,19 @@ def server(tmp_path_factory):
     server.stop()
 
 
+def launch(playwright):
+    """Start Chromium, as this machine has it."""
+    path = find()
+    if path is None:
+        pytest.fail("no Chromium or Chrome found: run `make chromium`, or set CHROMIUM to its path")
+    return playwright.chromium.launch(executable_path=path, args=FLAGS)
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium. Once a module, for Playwright's event loop would stop other tests from using asyncio."""
     with sync_playwright() as playwright:
-        path = find()
-        if path is None:
-            pytest.fail("no Chromium or Chrome found: run `make chromium`, or set CHROMIUM to its path")
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        chromium = launch(playwright)
         yield chromium
         chromium.close()
 
