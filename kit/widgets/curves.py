@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 300, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 26, 34
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
-_POINTS = 300
+_POINTS = 160
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Curve:
     >>> curve = Curve("loss")
     >>> for step in range(10_000):
     ...     curve.add(step, 1 / (1 + step))
-    >>> len(curve.x) <= 300
+    >>> len(curve.x) <= 160
     True
     """
 
@@ -138,7 +138,7 @@ def _grid(
 
 
 def _line(curve: Curve, index: int, across: Callable[[float], float], up: Callable[[float], float]) -> str:
-    points = [f"{across(x):.1f} {up(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True)]
+    points = [f"{across(x):.0f} {up(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True)]
     colour, dashes = COLOURS[index % len(COLOURS)], _DASHES[index % len(_DASHES)]
     x, y = points[-1].split()
     return (

@@ -93,12 +93,15 @@ class Distillation(VerbPanel):
 
     def prepare(self) -> Callable[[Control], Any]:
         """Return the run that the settings describe."""
-        chosen = self._chosen()
-        make, name = self._students[self.student.value][1], f"{self.student.value} distilled"
-        self._live.begin(epochs=chosen["epochs"], samples=len(self.data.train), metric="accuracy")
-        return lambda control: distill(
-            make(), self.teacher, self.data, name=name, control=control, **self._live.listeners, **chosen
-        )
+        chosen, name = self._chosen(), f"{self.student.value} distilled"
+        make = self._students[self.student.value][1]
+
+        def run(control: Control) -> Variant:
+            self._live.begin(chosen["epochs"], len(self.data.train), "accuracy")
+            listeners = self._live.listeners
+            return distill(make(), self.teacher, self.data, name=name, control=control, **listeners, **chosen)
+
+        return run
 
     def finished(self, result: Variant) -> str:
         """Say how good the student became."""

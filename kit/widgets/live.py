@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from kit.training.progress import Progress
 
 REPAINT = 0.1
-"""Seconds between two repaints."""
+"""Seconds between two repaints, at least."""
+
+SHARE = 0.005
+"""Of the time may be spent on repainting, at most; on a slow machine it is done less often."""
 
 
 class Live:
@@ -31,7 +34,7 @@ class Live:
     def __init__(self) -> None:
         self.view = W.HTML()
         self._earlier: list[Curve] = []
-        self.begin(epochs=1, samples=1, metric="accuracy")
+        self.begin(1, 1, "accuracy")
 
     @property
     def listeners(self) -> dict[str, Any]:
@@ -39,7 +42,7 @@ class Live:
         return {"on_step": self.on_step, "on_epoch": self.on_epoch, "progress": False}
 
     def begin(
-        self, *, epochs: int, samples: int, metric: str, earlier: Sequence[tuple[str, History]] = ()
+        self, epochs: int, samples: int, metric: str, earlier: Sequence[tuple[str, History]] = ()
     ) -> None:
         """Clear the view for a run.
 
@@ -54,7 +57,7 @@ class Live:
         self._score = Curve("this run")
         self._earlier = [_scores(name, history) for name, history in earlier]
         self._losses: list[torch.Tensor] = []
-        self._painted, self._speed, self._validation = 0.0, 0.0, 0.0
+        self._due, self._speed, self._validation = 0.0, 0.0, 0.0
         self._mark: tuple[float, int, int] | None = None
         self.view.value = ""
 
@@ -62,8 +65,10 @@ class Live:
         """Note a step; reading its loss waits for the device, so that is left to the repaint."""
         self._losses.append(progress.loss)
         now = time.monotonic()
-        if now - self._painted >= REPAINT:
+        if now >= self._due:
             self._step(progress, now)
+            done = time.monotonic()
+            self._due = done + max(REPAINT, (done - now) / SHARE)
 
     def _step(self, progress: Progress, now: float) -> None:
         here = self._done + progress.step / progress.steps
@@ -76,7 +81,6 @@ class Live:
         self._rate.add(here, progress.lr)
         self._losses.clear()
         self._paint(here)
-        self._painted = time.monotonic()
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Note the validation after an epoch, and repaint."""

@@ -104,20 +104,16 @@ class Pruning(VerbPanel):
 
     def prepare(self) -> Callable[[Control], Any]:
         """Return the pruning that the sliders describe."""
-        ratio, epochs = self.chosen, self.finetune.value
+        chosen: dict[str, Any] = {"ratio": self.chosen, "finetune": self.finetune.value} | self._settings
         metric = "accuracy" if self.data.signature.task == "classification" else "rmse"
-        total = max(epochs, 1) * self._settings.get("steps", 1)
-        self._live.begin(epochs=total, samples=len(self.data.train), metric=metric)
+        epochs = chosen["finetune"] * chosen.get("steps", 1)
         listeners = self._live.listeners if epochs else {}
-        return lambda control: prune(
-            self.model,
-            self.data,
-            ratio=ratio,
-            finetune=epochs,
-            control=control,
-            **listeners,
-            **self._settings,
-        )
+
+        def run(control: Control) -> Variant:
+            self._live.begin(max(epochs, 1), len(self.data.train), metric)
+            return prune(self.model, self.data, control=control, **listeners, **chosen)
+
+        return run
 
     def finished(self, result: Variant) -> str:
         """Say what pruning gave."""

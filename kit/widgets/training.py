@@ -93,13 +93,16 @@ class Training(VerbPanel):
     def prepare(self) -> Callable[[Control], Any]:
         """Return the training run that the settings describe."""
         settings = self._chosen() | self._settings
-        epochs = settings["epochs"]
+        make = self._models[self.model.value][1]
         metric = "accuracy" if self.data.signature.task == "classification" else "rmse"
         last = list(enumerate(self.runs, 1))[-3:]
         earlier: list[tuple[str, Any]] = [(f"run {number}", run.report) for number, run in reversed(last)]
-        self._live.begin(epochs=epochs, samples=len(self.data.train), metric=metric, earlier=earlier)
-        make = self._models[self.model.value][1]
-        return lambda control: train(make(), self.data, control=control, **self._live.listeners, **settings)
+
+        def run(control: Control) -> Variant:
+            self._live.begin(settings["epochs"], len(self.data.train), metric, earlier)
+            return train(make(), self.data, control=control, **self._live.listeners, **settings)
+
+        return run
 
     def pause(self) -> None:
         """Hold the run, or let it go on."""

@@ -59,12 +59,12 @@ class VerbPanel(Panel):
         Raises:
             BusyError: when this panel or another is at work.
         """
+        self._refuse()
         self.launch(self.prepare(), self.finished)
 
     def launch(self, call: Callable[[Control], Any], finished: Callable[[Any], str]) -> None:
         """Run a call in the worker thread and hand its result to `finished`."""
-        if self.work.running:
-            raise BusyError("this panel is still working; stop it, or wait for its end")
+        self._refuse()
         self.work.start(call, lambda: self._ended(finished))
         self._pause.description = "Pause"
         self.say("Working …")
@@ -109,6 +109,10 @@ class VerbPanel(Panel):
             self._waiting -= 1
         self.snapshot()
         return self.result
+
+    def _refuse(self) -> None:
+        if self.work.running:
+            raise BusyError("this panel is still working; stop it, or wait for its end")
 
     def _ended(self, finished: Callable[[Any], str]) -> None:
         """Show how the work ended; in its thread, which must not print."""
