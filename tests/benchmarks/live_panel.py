@@ -55,10 +55,15 @@ print(json.dumps(rounds))
 WATCH = """() => {
     window.seen = { frames: [], repaints: 0 };
     let last = performance.now();
-    const frame = (now) => { window.seen.frames.push(now - last); last = now; window.seen.id = requestAnimationFrame(frame); };
+    const frame = (now) => {
+        window.seen.frames.push(now - last);
+        last = now;
+        window.seen.id = requestAnimationFrame(frame);
+    };
     requestAnimationFrame(frame);
-    new MutationObserver(() => { window.seen.repaints += 1; }).observe(
-        document.querySelector('.kit-panel [role=progressbar]').closest('.widget-html-content'), { childList: true });
+    const bar = document.querySelector('.kit-panel [role=progressbar]');
+    const watch = new MutationObserver(() => { window.seen.repaints += 1; });
+    watch.observe(bar.closest('.widget-html-content'), { childList: true });
 }"""
 
 
@@ -75,9 +80,8 @@ def cost(net: str, samples: int, epochs: int, rounds: int) -> None:
     for name, column, without in zip(("cpu", "wall"), ratios.T, np.median(times[:, 0], 0), strict=True):
         centre = hodges_lehmann(column)
         value, low, high = (100 * (np.exp(bound) - 1) for bound in (centre.value, centre.low, centre.high))
-        print(
-            f"{net}: {name} time {value:+.2f} % [{low:+.2f}, {high:+.2f}], {without:.1f} s a run, n = {rounds}"
-        )
+        interval = f"{value:+.2f} % [{low:+.2f}, {high:+.2f}]"
+        print(f"{net}: {name} time {interval}, {without:.1f} s a run, n = {rounds}")
 
 
 def browser(seconds: float = 10.0) -> None:

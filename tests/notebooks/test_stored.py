@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-CODE_LINES = range(20, 141)
+CODE_LINES = range(50, 151)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
