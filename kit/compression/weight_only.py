@@ -148,7 +148,7 @@ def _pack(model: onnx.ModelProto, node: onnx.NodeProto, layer: Layer) -> None:
 def rounded(blocks: Floats, bits: int) -> tuple[NDArray[np.int8], Floats]:
     """Round each block (last axis) to signed integers of `bits`, symmetric around zero.
 
-    At 4 bits the scale is the best of a few that cut the largest weights a little: the squared error
+    Up to 4 bits the scale is the best of a few that cut the largest weights a little: the squared error
     of all counts, not that of the largest.
 
     Returns:
@@ -162,7 +162,7 @@ def rounded(blocks: Floats, bits: int) -> tuple[NDArray[np.int8], Floats]:
     full = np.abs(blocks).max(-1, keepdims=True) / highest
     full[full == 0] = 1
     best, least = full, np.full(full.shape, np.inf, np.float32)
-    for cut in (1.0, 0.95, 0.9, 0.85, 0.8) if bits == 4 else (1.0,):
+    for cut in (1.0, 0.95, 0.9, 0.85, 0.8) if bits <= 4 else (1.0,):
         scale = full * np.float32(cut)
         error = ((blocks - np.clip(np.rint(blocks / scale), -highest, highest) * scale) ** 2).sum(
             -1, keepdims=True

@@ -1,6 +1,7 @@
 """Figures: units, n and the machine on each; readable without colour. They take plain numbers."""
 
 from kit.plots.canvas import caption, new_figure
+from kit.plots.checklist import checklist
 from kit.plots.confusion import confusion
 from kit.plots.distillation import softened
 from kit.plots.images import image_rows
@@ -13,6 +14,7 @@ from kit.plots.training import training_curves
 __all__ = [
     "Point",
     "caption",
+    "checklist",
     "confusion",
     "image_rows",
     "latency",
