@@ -174,9 +174,11 @@ def _rounding_error(module: nn.Module, inputs: Floats, expected: Floats) -> floa
 
 
 def _remembered(module: nn.Module, inputs: Floats, opset: int) -> _Export | None:
-    """Return the proven export of this very module, if neither it nor the file has changed since."""
+    """Return the proven export of this very module, if neither it, its file nor the inputs are new."""
     done = _proven.get(module)
     if done is None or done.opset != opset or not done.path.is_file():
+        return None
+    if done.report.n < len(inputs):  # proven on fewer inputs than there are now
         return None
     if done.weights != _fingerprint(module) or done.digest != files.digest(done.path):
         return None

@@ -58,6 +58,12 @@ def test_a_second_export_is_remembered_until_a_weight_changes(fashion):
     assert np.allclose((second(inputs) - first(inputs))[:, 0], 1, atol=1e-4)
 
 
+def test_an_export_proven_on_fewer_inputs_is_proven_again(fashion):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    assert export(net, data=fashion.subset(30, 20, 10)).report.n == 50
+    assert export(net, data=fashion).report.n == 1000
+
+
 def test_a_remembered_export_is_dropped_when_the_code_changes(fashion):
     class Scaled(nn.Module):
         factor = 1.0
