@@ -34,11 +34,17 @@ class Answer:
         name: the variant.
         outputs: class names or numbers with their probability (regression: their value), the likeliest first.
         milliseconds: of this one call; no benchmark.
+        shares: whether the numbers are probabilities.
     """
 
     name: str
     outputs: tuple[tuple[str, float], ...]
     milliseconds: float
+    shares: bool = True
+
+    def words(self, digits: int = 1) -> list[tuple[str, str]]:
+        """Return the outputs with their numbers as text."""
+        return [(n, f"{v:.{digits}%}" if self.shares else f"{v:.4g}") for n, v in self.outputs]
 
 
 class Answers:
@@ -85,7 +91,8 @@ class Answers:
         outputs = session(inputs)[0]
         spent = 1000 * (time.perf_counter() - begin)
         if not self.signature.classes:
-            return Answer(name, tuple((str(i), float(v)) for i, v in enumerate(outputs)), spent)
+            values = tuple((f"output {i}", float(v)) for i, v in enumerate(outputs))
+            return Answer(name, values, spent, shares=False)
         shares = softened(torch.from_numpy(outputs), 1.0).tolist()
         ranked = sorted(zip(self.signature.classes, shares, strict=True), key=lambda pair: -pair[1])
         return Answer(name, tuple(ranked), spent)
@@ -98,16 +105,17 @@ def show(answers: Sequence[Answer]) -> str:
 
 def rows(answers: Sequence[Answer], caption: str) -> Table:
     """Return the answers as a table."""
-    header = ("variant", "answer", "probability", "second", "probability", "one call, ms")
+    header = ("variant", "first answer", "", "second", "", "one call, ms")
     body = []
     for answer in answers:
-        (first, p), (second, q) = (*answer.outputs, ("", 0.0))[:2]
-        body.append((answer.name, first, f"{p:.1%}", second, f"{q:.1%}", f"{answer.milliseconds:.2f}"))
+        first, second = (*answer.words(), ("", ""))[:2]
+        body.append((answer.name, *first, *second, f"{answer.milliseconds:.2f}"))
     return caption, header, body or [("no answer yet", *[""] * 5)]
 
 
 def _column(index: int, answer: Answer) -> str:
-    lines = [(name, p, f"{p:.1%}") for name, p in answer.outputs[:_TOP]]
+    pairs = zip(answer.outputs, answer.words(), strict=True)
+    lines = [(name, value if answer.shares else 0.0, text) for (name, value), (_, text) in pairs][:_TOP]
     return (
         f"<div>{markup.bars(lines, caption=answer.name, colour=index)}"
         f"<small>{escape(f'{answer.milliseconds:.2f} ms for this one call')}</small></div>"

@@ -70,7 +70,7 @@ class AskingPanel(Panel):
             return
         self.answers = self._answers.ask(self.raw, self.variants.value)
         self._said.value = answers.show(self.answers)
-        said = "; ".join(f"{a.name}: {a.outputs[0][0]}, {a.outputs[0][1]:.0%}" for a in self.answers)
+        said = "; ".join(f"{a.name}: {', '.join(a.words(0)[0])}" for a in self.answers)
         self.say(said or "Choose at least one variant.")
 
     def clear(self, text: str) -> None:

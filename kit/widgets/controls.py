@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
-from traitlets import Bool, Float, Int, Unicode
+from traitlets import Float, Int, Unicode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,6 @@ class Slider(anywidget.AnyWidget):
         value, min, max, step: numbers in `unit`.
         digits: decimals shown.
         unit: written behind the value, such as " %".
-        disabled: whether it is locked.
     """
 
     _esm = _HERE / "slider.js"
@@ -53,7 +52,6 @@ class Slider(anywidget.AnyWidget):
     step = Float(1.0).tag(sync=True)
     digits = Int(0).tag(sync=True)
     unit = Unicode("").tag(sync=True)
-    disabled = Bool(default_value=False).tag(sync=True)
 
 
 class Chooser(anywidget.AnyWidget):

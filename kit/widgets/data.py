@@ -31,6 +31,7 @@ class Data(VerbPanel):
 
     Args:
         data: a `Dataset`, or what `kit.data.as_dataset` takes.
+        augment: what training would do to its samples, as in `kit.train`; shown as a last step.
 
     Attributes:
         result: the `Duplicates`, once they were looked for.
@@ -42,10 +43,11 @@ class Data(VerbPanel):
     title = "Data"
     about = "Shows what the splits hold, and each sample on its way into the model."
     action = "Find duplicates"
+    hint = "Choose a split, a class, a sample."
     pausable = False
 
-    def __init__(self, data: Any) -> None:
-        self.data = as_dataset(data)
+    def __init__(self, data: Any, *, augment: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
+        self.data, self._augment = as_dataset(data), augment
         self.split = W.Dropdown(options=[split.name for split in self.data.splits], description="Split")
         self.of = W.Dropdown(options=[_ALL, *self.data.signature.classes], description="Class")
         self.sample = W.BoundedIntText(value=0, min=0, max=0, description="Sample")
@@ -160,6 +162,8 @@ class Data(VerbPanel):
         )
         index = self.position
         steps = split.preprocess.steps(split.raw[index : index + 1])
+        if self._augment is not None and split.name == "train":
+            steps += [("augmented, as it may be", self._augment(steps[-1][1].clone())) for _ in range(3)]
         self._steps.value = (
             f"<b>{escape(self._name(chosen))}, step by step into the model</b>"
             f'<div class="kit-grid">{"".join(_step(name, batch[0]) for name, batch in steps)}</div>'

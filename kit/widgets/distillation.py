@@ -107,6 +107,7 @@ class Distillation(VerbPanel):
         """Say how good the student became."""
         self.result = result
         report: Any = result.report
+        self._live.end(report.stopped)
         if report.best is None:
             return f"{report.stopped.capitalize()} before the first step."
         return (

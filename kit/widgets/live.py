@@ -59,6 +59,7 @@ class Live:
         self._losses: list[torch.Tensor] = []
         self._due, self._speed, self._validation = 0.0, 0.0, 0.0
         self._mark: tuple[float, int, int] | None = None
+        self._here, self._ending = 0.0, ""
         self.view.value = ""
 
     def on_step(self, progress: Progress) -> None:
@@ -66,79 +67,85 @@ class Live:
         self._losses.append(progress.loss)
         now = time.monotonic()
         if now >= self._due:
-            self._step(progress, now)
-            done = time.monotonic()
-            self._due = done + max(REPAINT, (done - now) / SHARE)
+            here = self._done + progress.step / progress.steps
+            self._measure(progress, now)
+            self._note(here, progress.lr)
+            self._paint(here, now)
 
-    def _step(self, progress: Progress, now: float) -> None:
-        here = self._done + progress.step / progress.steps
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Note the validation after an epoch."""
+        here, now = self._done + epoch.share, time.monotonic()
+        self._done += 1
+        self._speed = epoch.samples_per_second
+        self._validation = max(0.0, epoch.seconds - epoch.share * self._samples / max(self._speed, 1e-9))
+        self._note(here, epoch.lr)
+        self._valid.add(here, epoch.valid_loss)
+        self._score.add(here, epoch.valid_metric)
+        self._here = here
+        if now >= self._due:
+            self._paint(here, now)
+
+    def _measure(self, progress: Progress, now: float) -> None:
+        """Take the speed of this epoch so far, from where the clock was last set."""
         if self._mark is None or self._mark[1] != progress.epoch:
             self._mark = (now, progress.epoch, progress.step)
         elif now > self._mark[0]:
             steps = progress.step - self._mark[2]
             self._speed = steps / (now - self._mark[0]) * self._samples / progress.steps
-        self._train.add(here, float(torch.stack(self._losses).float().mean()))
-        self._rate.add(here, progress.lr)
-        self._losses.clear()
-        self._paint(here)
 
-    def on_epoch(self, epoch: Epoch) -> None:
-        """Note the validation after an epoch, and repaint."""
-        here = self._done + epoch.share
-        self._done += 1
-        self._speed = epoch.samples_per_second
-        self._validation = epoch.seconds - epoch.share * self._samples / max(self._speed, 1e-9)
-        self._valid.add(here, epoch.valid_loss)
-        self._score.add(here, epoch.valid_metric)
-        self._losses.clear()
-        self._paint(here)
+    def _note(self, here: float, rate: float) -> None:
+        """Add a point: the mean loss of the steps since the last one."""
+        if self._losses:
+            self._train.add(here, float(torch.stack(self._losses).float().mean()))
+            self._rate.add(here, rate)
+            self._losses.clear()
+
+    def end(self, ending: str) -> None:
+        """Repaint for the last time, and say how the run ended."""
+        self._ending = ending
+        if self._here:
+            self._paint(self._here, time.monotonic())
 
     def resumed(self) -> None:
         """Forget the pause, which would count as slow steps."""
         self._mark = None
 
-    def _paint(self, here: float) -> None:
-        """Draw everything into the one HTML widget."""
-        span = (0.0, float(self._epochs))
-        percent: Callable[[float], str] = "{:.1%}".format if self._metric == "accuracy" else "{:.3g}".format
-        charts = [
-            chart([self._train, self._valid], title="loss", x_label="epoch", x_range=span),
-            chart(
-                [self._score, *self._earlier],
-                title=f"valid {self._metric}",
-                x_label="epoch",
-                show=percent,
-                x_range=span,
-            ),
-            chart(
-                [self._rate],
-                title="learning rate",
-                x_label="epoch",
-                show="{:.2g}".format,
-                x_range=span,
-                zero=True,
-            ),
-        ]
-        self.view.value = (
-            markup.progress(
-                here / self._epochs, "training", f"epoch {here:.1f} of {self._epochs}{self._left(here)}"
-            )
-            + markup.facts(self._facts(percent))
-            + f'<div class="kit-charts">{"".join(charts)}</div>'
+    def _paint(self, here: float, now: float) -> None:
+        """Draw everything into the one HTML widget, and say when the next time is due."""
+        self._here = here
+        axis: dict[str, Any] = {"x_label": "epoch", "x_range": (0.0, self._horizon(here))}
+        score: Callable[[float], str] = "{:.1%}".format if self._metric == "accuracy" else "{:.3g}".format
+        charts = (
+            chart([self._train, self._valid], title="loss", **axis),
+            chart([self._score, *self._earlier], title=f"valid {self._metric}", show=score, **axis),
+            chart([self._rate], title="learning rate", show="{:.2g}".format, zero=True, **axis),
         )
+        text = f"epoch {here:.1f} of {self._epochs}{self._left(here)}"
+        bar = markup.progress(here / self._epochs, "training", text)
+        facts = markup.facts(self._facts(score))
+        self.view.value = f'{bar}{facts}<div class="kit-charts">{"".join(charts)}</div>'
+        done = time.monotonic()
+        self._due = done + max(REPAINT, (done - now) / SHARE)
 
-    def _facts(self, percent: Callable[[float], str]) -> list[tuple[str, str]]:
+    def _facts(self, score: Callable[[float], str]) -> list[tuple[str, str]]:
         shown = [("samples/s", f"{self._speed:,.0f}" if self._speed else "–")]
         shown += [(f"{c.name} loss", f"{c.y[-1]:.4f}") for c in (self._train, self._valid) if c.y]
-        return shown + [(f"valid {self._metric}", percent(y)) for y in self._score.y[-1:]]
+        return shown + [(f"valid {self._metric}", score(y)) for y in self._score.y[-1:]]
+
+    def _horizon(self, here: float) -> float:
+        """Return where the x axis ends: a long run begins on a short axis, which doubles when it is full."""
+        end = min(4, self._epochs)
+        while end < here:
+            end = min(2 * end, self._epochs)
+        return float(end)
 
     def _left(self, here: float) -> str:
+        if self._ending:
+            return f", {self._ending}"
         if not self._speed or here >= self._epochs:
             return ""
-        epochs = self._epochs - here
-        seconds = epochs * self._samples / self._speed + (self._epochs - self._done) * max(
-            self._validation, 0.0
-        )
+        training = (self._epochs - here) * self._samples / self._speed
+        seconds = training + (self._epochs - self._done) * self._validation
         return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
 
 

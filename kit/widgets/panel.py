@@ -38,9 +38,10 @@ class Panel:
 
     title: ClassVar[str]
     about: ClassVar[str]
+    hint: ClassVar[str] = ""
 
     def __init__(self, *parts: W.Widget) -> None:
-        self.frame = Frame(title=self.title, about=self.about)
+        self.frame = Frame(title=self.title, about=self.about, status=self.hint)
         self.error: Exception | None = None
         self._code = W.HTML()
         keep = self.button(
@@ -99,14 +100,16 @@ class Panel:
         self.frame.status = text
 
     def keep(self) -> None:
+        """Renew the copy, as the button does, and say so."""
+        self.renew()
+        self.say("A picture and a table of this view now stand in the notebook.")
+
+    def renew(self) -> None:
         """Renew the figure and the table that stand under the panel for readers without a kernel."""
         if get_ipython() is None:
             return
         for part, bundle, metadata in self._bundles(hidden=True):
             update_display(bundle, metadata=metadata, raw=True, display_id=f"{self._copy}-{part}")
-        self.say(
-            "A picture and a table of this view now stand in the notebook, for readers without a kernel."
-        )
 
     def snapshot(self) -> None:
         """Leave a figure and a table of what the panel shows now under the cell that runs."""
@@ -150,6 +153,5 @@ def _picture(figure: Figure | None, alt: str) -> tuple[dict[str, str], dict[str,
         return {"text/html": "", "text/plain": ""}, {}
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    return {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": alt}, {
-        "image/png": {"alt": alt}
-    }
+    image = base64.b64encode(file.getvalue()).decode()
+    return {"image/png": image, "text/plain": alt}, {"image/png": {"alt": alt}}

@@ -71,6 +71,7 @@ class Photo(AskingPanel):
 
     title = "Photo"
     about = "Give a photo; every chosen variant says what is on it."
+    hint = "It stays on this machine."
 
     def __init__(self, variants: Sequence[Variant] | Variant) -> None:
         self.drop = Drop()

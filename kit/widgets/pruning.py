@@ -56,6 +56,7 @@ class Pruning(VerbPanel):
     title = "Pruning"
     about = "Removes the weakest channels, so that the net really shrinks, and fine-tunes what stays."
     action = "Apply"
+    hint = "Drag, then press Apply. Scan layers first to foretell the accuracy."
 
     def __init__(
         self, model: nn.Module | Variant, data: Any, *, ratio: float = 0.5, finetune: int = 1, **settings: Any
@@ -120,6 +121,7 @@ class Pruning(VerbPanel):
         self.result = result
         report: Any = result.report
         ending = report.histories[-1].stopped if report.histories else "finished"
+        self._live.end(ending)
         return (
             f"{ending.capitalize()}: {report.before.total.parameters:,} → {report.after.total.parameters:,} "
             f"parameters; on the validation split {self._score(report.dense.value)} → "

@@ -52,6 +52,7 @@ class Quantization(VerbPanel):
     title = "Quantization"
     about = "Stores weights, and with some schemes computes, in fewer bits; then checks the file."
     action = "Apply"
+    hint = "Look at the levels below, then press Apply."
     pausable = False
 
     def __init__(

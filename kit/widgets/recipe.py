@@ -29,14 +29,13 @@ def _call(step: Step) -> str:
         return f"model = {step}"
     parameters = inspect.signature(getattr(kit, step.verb)).parameters
     names = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    known = {p.name: p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):  # handed on to the training
+        training = inspect.signature(kit.train).parameters.values()
+        known = {p.name: p.default for p in training if p.kind is p.KEYWORD_ONLY} | known
     given = ["model", *(name for name in names[1:] if name in {"teacher", "data"})]
-    known = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
     given += ["data=data"] * ("data" in known)
-    settings = {
-        key: value
-        for key, value in step.settings.items()
-        if key in known and not _same(value, parameters[key].default)
-    }
+    settings = {k: v for k, v in step.settings.items() if k in known and not _same(v, known[k])}
     return f"model = kit.{step.verb}({', '.join(given + [f'{k}={v!r}' for k, v in settings.items()])})"
 
 

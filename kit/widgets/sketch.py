@@ -65,9 +65,11 @@ class Sketch(AskingPanel):
 
     title = "Sketch"
     about = "Draw something; every chosen variant says what it is."
+    hint = "By keyboard: arrow keys move the pen, Space puts it down or lifts it, Delete clears."
 
     def __init__(self, variants: Sequence[Variant] | Variant, data: Any = None) -> None:
         self.data = None if data is None else as_dataset(data)
+        self._test = -1  # which test image is shown; none while one draws
         self.sheet = Sheet()
         self.placed = W.Dropdown(options=[_AS_DRAWN, _CENTRED], description="Placed")
         last = len(self.data.test) - 1 if self.data else 0
@@ -81,8 +83,17 @@ class Sketch(AskingPanel):
         self.watch(self.placed, self._drawn)
         self.watch(self.image, self._chosen)
 
+    @property
+    def code(self) -> str:
+        """The call that answers."""
+        return (
+            f"variant(data.test.inputs[{self._test}:{self._test + 1}])" if self._test >= 0 else super().code
+        )
+
     def _drawn(self) -> None:
         """Ask about the drawing."""
+        self._test = -1
+        self.show_code()
         channels, height, width = image_shape(self._answers.signature)
         ink = bytes(self.sheet.pixels)
         if len(ink) not in {0, height * width}:
@@ -97,7 +108,8 @@ class Sketch(AskingPanel):
     def _chosen(self) -> None:
         """Ask about a test image, and say what it is."""
         assert self.data is not None
-        index = self.image.value
+        index = self._test = self.image.value
+        self.show_code()
         self.ask(self.data.test.raw[index])
         if self.data.signature.classes:
             label = self.data.signature.classes[int(self.data.test.targets[index])]

@@ -13,7 +13,6 @@ export default {
     const show = () => {
       name.textContent = model.get("label");
       for (const key of ["min", "max", "step", "value"]) input[key] = model.get(key);
-      input.disabled = model.get("disabled");
       said();
     };
     const said = () => {

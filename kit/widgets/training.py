@@ -115,6 +115,7 @@ class Training(VerbPanel):
         self.result = result
         self._table.value = tables.html(*self.table())
         report: Any = result.report
+        self._live.end(report.stopped)
         if report.best is None:
             return f"Run {len(self.runs)} {report.stopped} before its first step."
         return (

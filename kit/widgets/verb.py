@@ -28,6 +28,7 @@ class VerbPanel(Panel):
     """
 
     action: ClassVar[str] = "Start"
+    hint: ClassVar[str] = "Press Start, or run `await panel.run()` in a cell."
     pausable: ClassVar[bool] = True
 
     def __init__(self, *parts: W.Widget, extra: Sequence[W.Button] = ()) -> None:
@@ -65,9 +66,12 @@ class VerbPanel(Panel):
     def launch(self, call: Callable[[Control], Any], finished: Callable[[Any], str]) -> None:
         """Run a call in the worker thread and hand its result to `finished`."""
         self._refuse()
-        self.work.start(call, lambda: self._ended(finished))
-        self._pause.description = "Pause"
-        self.say("Working …")
+
+        def work(control: Control) -> str:
+            self.say("Working …")
+            return finished(call(control))
+
+        self.work.start(work, self._ended)
 
     def pause(self) -> None:
         """Hold the run, or let it go on."""
@@ -87,8 +91,8 @@ class VerbPanel(Panel):
         if not self.work.running:
             self.say("Nothing is running.")
             return
-        self.work.control.stop()
         self.say("Stopping …")
+        self.work.control.stop()
 
     async def run(self) -> Any:
         """Start, wait for the end, leave a figure and a table under the cell, and return the result.
@@ -114,14 +118,13 @@ class VerbPanel(Panel):
         if self.work.running:
             raise BusyError("this panel is still working; stop it, or wait for its end")
 
-    def _ended(self, finished: Callable[[Any], str]) -> None:
+    def _ended(self) -> None:
         """Show how the work ended; in its thread, which must not print."""
         self._pause.description = "Pause"
         if self.work.error is not None:
             self.say("Ended by an error; nothing was changed.")
             self.fail(self.work.error)
             return
-        said = finished(self.work.result)
         if not self._waiting:
-            self.keep()
-        self.say(said)
+            self.attempt(self.renew)
+        self.say(self.work.result)

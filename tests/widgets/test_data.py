@@ -37,6 +37,14 @@ def test_the_steps_end_in_what_the_model_gets(fashion):
     assert torch.equal(steps[-1][1][0], x)
 
 
+def test_augmentation_is_shown_for_training_samples_alone(fashion):
+    panel = Data(fashion, augment=kit.data.augment.random_flip(1.0))
+    assert panel._steps.value.count("<img") == 7
+    assert panel._steps.value.count("augmented") >= 3
+    panel.split.value = "test"
+    assert panel._steps.value.count("<img") == 4
+
+
 def test_a_thumbnail_chooses_its_sample(panel):
     panel.sample.value = 0
     numbers = re.findall(r'data-choice="(\d+)"', panel._samples.html)

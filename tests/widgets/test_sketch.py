@@ -68,7 +68,10 @@ def test_test_images_can_be_chosen_by_number(panel, fashion):
     panel.image.value += 1
     assert torch.equal(panel.raw, fashion.test.raw[1])
     assert f"(label: {fashion.signature.classes[fashion.test.targets[1]]})" in panel.frame.status
+    assert panel.code == "variant(data.test.inputs[1:2])"
     assert panel.figure() is not None
+    draw(panel, drawing())
+    assert "raw" in panel.code
 
 
 def test_only_the_chosen_variants_answer(panel):
@@ -87,6 +90,18 @@ def test_models_that_take_no_pictures_or_differ_are_refused(trained):
         Sketch([trained, as_variant(torch.nn.Linear(5, 2), table.signature)])
     with pytest.raises(ArgumentError, match="at least one"):
         Sketch([])
+
+
+def test_a_model_of_values_answers_with_values(fashion):
+    x = torch.rand(60, 1, 8, 8)
+    data = kit.data.from_arrays(x, x.mean((1, 2, 3)))
+    net = as_variant(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1)), data.signature)
+    panel = Sketch(net, data)
+    panel.image.value = 3
+    expected = float(net(data.test.inputs[3:4])[0, 0])
+    assert panel.answers[0].outputs == (("output 0", pytest.approx(expected)),)
+    assert f"output 0, {expected:.4g}" in panel.frame.status
+    assert "%" not in panel._said.value.replace("width:0.0%", "")
 
 
 def test_equal_names_stay_apart(trained):

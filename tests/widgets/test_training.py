@@ -70,6 +70,8 @@ def test_stop_acts_in_the_middle_and_keeps_the_best(small):
     assert panel.result.report.stopped == "stopped"
     assert 1 <= len(panel.result.report.epochs) < 1000
     assert "stopped" in panel.frame.status
+    assert ", stopped<" in panel._live.view.value
+    assert "left<" not in panel._live.view.value
 
 
 def test_pause_holds_the_run_until_it_is_resumed(small):
@@ -200,6 +202,30 @@ def test_live_figures_agree_with_the_history(small):
     assert live._score.y == [epoch.valid_metric for epoch in epochs]
     assert 'aria-valuenow="100"' in live.view.value
     assert f"{epochs[-1].valid_metric:.1%}" in live.view.value
+    assert "epoch 2.0 of 2, finished" in live.view.value
+
+
+def test_epochs_shorter_than_a_repaint_are_all_in_the_curve(small):
+    panel = Training(small.subset(200), {"net": net()}, epochs=20)
+    result = asyncio.run(panel.run())
+    live = panel._live
+    assert len(live._train.x) >= 20
+    assert live._train.y[-1] == pytest.approx(result.report.epochs[-1].train_loss, rel=0.5)
+    assert len(live._score.x) == 20
+
+
+def test_what_fails_after_the_run_is_shown_too(small, monkeypatch):
+    panel = Training(small, {"net": net()}, epochs=1)
+    monkeypatch.setattr(panel, "figure", lambda: 1 / 0)
+    monkeypatch.setattr("kit.widgets.panel.get_ipython", object)  # as in a kernel
+
+    async def session():
+        panel._begin.click()
+        await panel.work.wait()
+
+    asyncio.run(session())
+    assert "ZeroDivisionError" in panel.frame.alert
+    assert panel.result is not None
 
 
 def test_unknown_names_suggest_the_nearest(small):
