@@ -40,6 +40,7 @@ class _Export:
     """A file that was proven equal, and what it was proven for."""
 
     weights: str
+    inputs: str
     digest: str
     opset: int
     report: ParityReport
@@ -63,7 +64,7 @@ def export(
     """Convert a model to one self-contained file with a free batch size, and prove it equal.
 
     A fresh process opens the file and must give the same outputs, and the same class, on real inputs
-    in batches of 1, 2 and 17. A proven export is remembered until the module's weights change.
+    in batches of 1, 2 and 17. A proven export is remembered until the module's weights or the data change.
 
     Args:
         model: a variant, or a module together with `data`. It is exported in eval mode.
@@ -125,7 +126,8 @@ def _convert(module: nn.Module, inputs: Floats, target: Path, opset: int, tolera
         report = check(temporary, inputs, expected, tolerance=tolerance)
         report.require()
     report = ParityReport(**{**vars(report), "path": str(target)})
-    return _Export(_fingerprint(module), files.digest(target), opset, report, target)
+    seen = hashlib.sha256(inputs.data).hexdigest()
+    return _Export(_fingerprint(module), seen, files.digest(target), opset, report, target)
 
 
 def _answers(module: nn.Module, inputs: Floats) -> Floats:
@@ -178,7 +180,7 @@ def _remembered(module: nn.Module, inputs: Floats, opset: int) -> _Export | None
     done = _proven.get(module)
     if done is None or done.opset != opset or not done.path.is_file():
         return None
-    if done.report.n < len(inputs):  # proven on fewer inputs than there are now
+    if done.inputs != hashlib.sha256(inputs.data).hexdigest():
         return None
     if done.weights != _fingerprint(module) or done.digest != files.digest(done.path):
         return None

@@ -130,7 +130,7 @@ def check(
     Raises:
         ArgumentError: when there is nothing to compare.
 
-    Example: `check("net.onnx", data.test.inputs.numpy(), kit_variant(data.test.inputs)).require()`
+    Example: `check("net.onnx", inputs, dense(inputs)).require()`
     """
     wanted = {b: expected[b] if not isinstance(expected, np.ndarray) else expected for b in batches}
     if not len(inputs) or any(len(outputs) != len(inputs) for outputs in wanted.values()):

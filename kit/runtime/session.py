@@ -12,6 +12,7 @@ import torch
 from kit import device as hardware
 from kit.errors import ArgumentError, DataError, ModelError, unknown
 from kit.runtime import engines
+from kit.runtime.folder import load
 from kit.runtime.onnx_model import OnnxModel, open_file
 from kit.variant import Variant
 
@@ -150,8 +151,6 @@ def _resolve(
         path = Path(model)
         if not path.is_dir():
             return OnnxModel(path), path.stem, None
-        from kit.runtime.folder import load
-
         model = load(path)
     if isinstance(model, torch.nn.Module):
         return model, type(model).__name__.lower(), None

@@ -64,6 +64,14 @@ def test_an_export_proven_on_fewer_inputs_is_proven_again(fashion):
     assert export(net, data=fashion).report.n == 1000
 
 
+def test_a_proof_on_other_data_is_no_proof_on_these(fashion):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    first = export(net, data=fashion.subset(30, 20, 10))
+    second = export(net, data=fashion)
+    assert (first.report.n, second.report.n) == (50, 1000)
+    assert first.file != second.file
+
+
 def test_a_remembered_export_is_dropped_when_the_code_changes(fashion):
     class Scaled(nn.Module):
         factor = 1.0
