@@ -35,6 +35,7 @@ class Live:
         self.view = W.HTML()
         self._earlier: list[Curve] = []
         self.begin(1, 1, "accuracy")
+        self.view.value = ""
 
     @property
     def listeners(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Live:
         self._due, self._speed, self._validation = 0.0, 0.0, 0.0
         self._mark: tuple[float, int, int] | None = None
         self._here, self._ending = 0.0, ""
-        self.view.value = ""
+        self.view.value = markup.progress(0.0, "training", "preparing")
 
     def on_step(self, progress: Progress) -> None:
         """Note a step; reading its loss waits for the device, so that is left to the repaint."""

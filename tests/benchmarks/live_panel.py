@@ -3,7 +3,9 @@
 python tests/benchmarks/live_panel.py [rounds]
 
 Cost: in a real kernel, the same run with and without the panel, alternately in random order, in the worker
-thread both times; what is compared is the processor time of the whole kernel, and the wall time.
+thread both times; what is compared is the processor time of the whole kernel, and the wall time. And,
+which other work on the machine disturbs less, the share of the training thread's own processor time that
+its listeners take.
 Browser: in a real JupyterLab, repaints a second, and the longest time without a frame, while a net trains.
 """
 
@@ -29,11 +31,35 @@ import kit
 from kit.widgets import Training
 
 data = kit.data.fashion_mnist().subset({samples}, 500, 500)
-settings = dict(epochs={epochs}, layout="contiguous", precision="fp32")
+settings = dict(epochs={epochs}, layout="contiguous", precision="fp32", threads=1)
 panels = [Training(data, {{"net": {net}}}, **settings) for _ in range(2)]
 panels[0]._live.__class__ = type("Silent", (type(panels[0]._live),), {{"listeners": {{"progress": False}}}})
 for panel in panels:
     display(panel)
+
+spent = dict(listening=0.0, training=0.0)
+def counted(listener):
+    def listen(news):
+        begin = time.thread_time()
+        listener(news)
+        spent["listening"] += time.thread_time() - begin
+    return listen
+
+def whole(prepare):
+    def prepared():
+        call = prepare()
+        def run(control):
+            begin = time.thread_time()
+            try:
+                return call(control)
+            finally:
+                spent["training"] += time.thread_time() - begin
+        return run
+    return prepared
+
+live = panels[1]._live
+live.on_step, live.on_epoch = counted(live.on_step), counted(live.on_epoch)
+panels[1].prepare = whole(panels[1].prepare)
 
 async def timed(panel):
     before = time.process_time(), time.perf_counter()
@@ -49,7 +75,7 @@ for number in range({rounds} + 1):
     if number:  # the first one warms up
         rounds.append([pair[0], pair[1]])
     await asyncio.sleep(0.05)
-print(json.dumps(rounds))
+print(json.dumps([rounds, spent["listening"] / spent["training"]]))
 """
 
 WATCH = """() => {
@@ -75,13 +101,16 @@ def cost(net: str, samples: int, epochs: int, rounds: int) -> None:
     printed = "".join(
         o.text for o in notebook.cells[0].outputs if o.output_type == "stream" and o.name == "stdout"
     )
-    times = np.array(json.loads(printed.splitlines()[-1]))  # (rounds, without/with, cpu/wall)
+    found, share = json.loads(printed.splitlines()[-1])
+    times = np.array(found)  # (rounds, without/with, cpu/wall)
     ratios = np.log(times[:, 1] / times[:, 0])
     for name, column, without in zip(("cpu", "wall"), ratios.T, np.median(times[:, 0], 0), strict=True):
         centre = hodges_lehmann(column)
         value, low, high = (100 * (np.exp(bound) - 1) for bound in (centre.value, centre.low, centre.high))
         interval = f"{value:+.2f} % [{low:+.2f}, {high:+.2f}]"
         print(f"{net}: {name} time {interval}, {without:.1f} s a run, n = {rounds}")
+
+    print(f"{net}: the listeners take {100 * share:.2f} % of the training thread's processor time")
 
 
 def browser(seconds: float = 10.0) -> None:

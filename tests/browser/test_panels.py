@@ -45,6 +45,11 @@ def press(panel, text):
     panel.locator("button", has_text=re.compile(f"^{text}$")).click()
 
 
+def trains(panel):
+    """Wait until the first steps are done."""
+    expect(panel.get_by_role("progressbar")).to_have_attribute("aria-valuetext", re.compile("^epoch"))
+
+
 def status(panel):
     return panel.locator(".kit-status")
 
@@ -82,7 +87,7 @@ def test_stop_and_pause_act_in_the_middle_of_a_run(lab):
     notebook = lab.notebook(TRAINING, "net = await panel.run()", "net.report.stopped")
     notebook.start()
     panel = panel_of(notebook, 0)
-    expect(panel.get_by_role("progressbar")).to_be_visible()
+    trains(panel)
     press(panel, "Pause")
     expect(status(panel)).to_have_text("Paused.")
     held = panel.get_by_role("progressbar").get_attribute("aria-valuetext")
@@ -109,7 +114,7 @@ def test_an_interrupt_of_the_kernel_ends_the_run_with_what_it_has(lab):
     )
     notebook.start()
     panel = panel_of(notebook, 0)
-    expect(panel.get_by_role("progressbar")).to_be_visible()
+    trains(panel)
     notebook.interrupt()
     notebook.wait()
     assert notebook.errors() == []
@@ -155,7 +160,7 @@ def test_the_keyboard_alone_is_enough_and_never_reaches_the_notebook(lab):
     keyboard.press("x")
     panel.locator("button", has_text="Start").focus()
     keyboard.press("Enter")
-    expect(panel.get_by_role("progressbar")).to_be_visible()
+    trains(panel)
     panel.locator("button", has_text="Stop").focus()
     keyboard.press("Space")
     expect(status(panel)).to_contain_text("stopped")
@@ -180,7 +185,7 @@ def test_a_panel_whose_kernel_was_restarted_says_so_and_shows_its_copy(lab):
     notebook.run()
     panel = panel_of(notebook, 0)
     press(panel, "Start")
-    expect(panel.get_by_role("progressbar")).to_be_visible()
+    trains(panel)
     notebook.restart()
     expect(panel.locator(".kit-lost")).to_contain_text("The kernel was restarted")
     expect(panel.locator("button").first).to_be_hidden()
@@ -249,7 +254,7 @@ def test_in_a_dark_theme_text_stays_readable(lab, theme):
     notebook.run()
     panel = panel_of(notebook, 0)
     press(panel, "Start")
-    expect(panel.get_by_role("progressbar")).to_be_visible()
+    trains(panel)
     press(panel, "Stop")
     expect(status(panel)).to_contain_text("stopped")
     assert notebook.axe('.jp-Cell[data-cell="0"] .kit-panel') == []
