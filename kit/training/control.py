@@ -20,6 +20,9 @@ class Stop(Exception):  # noqa: N818 -- a request, not an error
 class Control:
     """A handle on a running `train` or `fit`, safe to use from any thread.
 
+    Once stopped it stays so, and whatever else was given the same control ends at once: the later stages of
+    a verb that trains several times. A new run wants a new control.
+
     >>> control = Control()
     >>> control.pause()     # after the step that is being computed
     >>> control.resume()

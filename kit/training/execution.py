@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # bf16 must gain this much to be worth its rounding; a layout changes no rounding to speak of.
 _WORTH_BF16 = 1.15
 _WORTH_LAYOUT = 1.03
+
+# Below so many steps the probe would cost more than it could bring.
+_SHORT = 100
+
+# What was found in this process: the same call runs in the same way twice, and is probed once.
+_found: dict[str, Execution] = {}
 
 
 @dataclass(frozen=True)
@@ -127,9 +134,13 @@ def choose(
     candidates = [Execution(p, at) for p in precisions for at in layouts]
     if len(candidates) == 1:
         return Execution(candidates[0].precision, candidates[0].layout, why or "as asked")
-    if steps < 100:
+    if steps < _SHORT:
         return Execution(candidates[0].precision, candidates[0].layout, "too short a run to probe")
-    return _fastest(candidates, _probe(module, inputs, where, candidates), why)
+    shapes = [tuple(p.shape) for p in (*module.parameters(), inputs)]
+    key = str((module, shapes, where, torch.get_num_threads(), candidates))
+    if key not in _found:
+        _found[key] = _fastest(candidates, _probe(module, inputs, where, candidates), why)
+    return _found[key]
 
 
 def _layouts(layout: str, *, images: bool) -> tuple[str, ...]:
@@ -146,35 +157,46 @@ def _precisions(precision: str, where: torch.device) -> tuple[tuple[str, ...], s
         name = torch.cuda.get_device_name(where)
         fast = torch.cuda.is_bf16_supported()
         return (("fp32", "bf16"), name) if fast else (("fp32",), f"{name} has no bf16")
-    found = hardware.accelerates("bf16") if where.type == "cpu" else None
+    if where.type != "cpu":
+        return ("fp32",), f"bf16 is not tried on {where.type} unless asked for"
+    found = hardware.accelerates("bf16")
     return (("fp32", "bf16"), found) if found else (("fp32",), "no bf16 instructions here")
 
 
 def _probe(
     module: nn.Module, inputs: torch.Tensor, where: torch.device, candidates: Sequence[Execution]
 ) -> list[list[float]]:
-    """Return seconds of a forward and backward pass, a list a candidate, measured in interleaved rounds."""
-    rounds, budget = 9, 1.5
+    """Return seconds of a forward and backward pass, a list a candidate, measured in interleaved rounds.
+
+    A candidate that cannot run here, as when an operator has no bf16 kernel, takes for ever.
+    """
+    fewest, most, budget = 5, 9, 1.5
     times: list[list[float]] = [[] for _ in candidates]
     started = time.perf_counter()
-    for turn in range(rounds + 1):
+    for turn in range(most + 1):
         for candidate, seconds in zip(candidates, times, strict=True):
-            trial = copy.deepcopy(module).train()
-            with candidate.applied(trial, where):
-                x = (
-                    inputs.contiguous(memory_format=torch.channels_last)
-                    if candidate.channels_last
-                    else inputs
-                )
-                hardware.synchronize(where)
-                begin = time.perf_counter()
-                trial(x).float().square().mean().backward()
-                hardware.synchronize(where)
-                if turn:  # the first round warms caches and compiles kernels
-                    seconds.append(time.perf_counter() - begin)
-        if turn >= 3 and time.perf_counter() - started > budget:
+            try:
+                spent = _time_once(copy.deepcopy(module).train(), inputs, where, candidate)
+            except (RuntimeError, NotImplementedError):
+                if candidate == candidates[0]:
+                    raise
+                spent = math.inf
+            if turn:  # the first round warms caches and prepares kernels
+                seconds.append(spent)
+        if turn >= fewest and time.perf_counter() - started > budget:
             break
     return times
+
+
+def _time_once(trial: nn.Module, inputs: torch.Tensor, where: torch.device, candidate: Execution) -> float:
+    if candidate.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with candidate.applied(trial, where):
+        hardware.synchronize(where)
+        begin = time.perf_counter()
+        trial(inputs).square().mean().backward()
+        hardware.synchronize(where)
+        return time.perf_counter() - begin
 
 
 def _fastest(candidates: Sequence[Execution], times: Sequence[Sequence[float]], why: str) -> Execution:
@@ -190,6 +212,10 @@ def _fastest(candidates: Sequence[Execution], times: Sequence[Sequence[float]], 
         if gain(index, best) > worth:
             best = index
     first, chosen = candidates[0], candidates[best]
-    measured = ", ".join(f"{c.precision} {c.layout} {gain(i, 0):.2f}×" for i, c in enumerate(candidates) if i)
+    gains = [gain(index, 0) for index in range(len(candidates))]
+    measured = ", ".join(
+        f"{c.precision} {c.layout} {f'{g:.2f}×' if g else 'cannot run'}"
+        for c, g in zip(candidates[1:], gains[1:], strict=True)
+    )
     reason = f"probe, {len(times[0])} rounds, speed against {first.precision} {first.layout}: {measured}"
     return Execution(chosen.precision, chosen.layout, f"{reason}; {why}" if why else reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kit import plots
@@ -70,7 +71,8 @@ class History(Readable):
     def rank(self, epoch: Epoch) -> tuple[float, float]:
         """Return a key that is larger for a better epoch: the metric first, then the validation loss."""
         sign = 1 if self.metric == "accuracy" else -1
-        return sign * epoch.valid_metric, -epoch.valid_loss
+        key = sign * epoch.valid_metric, -epoch.valid_loss
+        return (-inf, -inf) if isnan(sum(key)) else key
 
     @property
     def best(self) -> Epoch | None:

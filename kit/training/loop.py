@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kit import device as hardware
-from kit.errors import ModelError
+from kit.errors import ArgumentError, ModelError
 from kit.training import memory
 from kit.training.batches import Batches, steps_of
 from kit.training.checkpoint import Keeper, open_checkpoint
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from kit.training.progress import Bar
 
 Objective = Callable[[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+# The load average a core from which on the threads of one program mostly wait for each other.
+_BUSY = 1.5
 
 
 def fit(
@@ -66,11 +69,13 @@ def fit(
     how = Settings.of(settings)
     where, control = hardware.pick(how.device), control or Control()
     criterion = make_criterion(module, data, how.loss)
+    _check_batch(module, min(how.batch_size, len(data.train)))
     keeper, history, state = open_checkpoint(
         how, module, data, objective, History(criterion.metric, device=str(where))
     )
     with ExitStack() as stack:
         history.threads = stack.enter_context(_threads(how.threads or (history.threads if state else None)))
+        _note_load(history)
         stack.enter_context(isolated(how.seed, where))
         stack.enter_context(_moved(module, where))
         stack.enter_context(memory.kept())
@@ -180,6 +185,21 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
     if not parameters:
         raise ModelError("the model has no parameter that requires a gradient: nothing can be trained")
     return parameters
+
+
+def _check_batch(module: nn.Module, samples: int) -> None:
+    normalised = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules())  # noqa: SLF001
+    if samples == 1 and normalised:
+        raise ArgumentError(
+            "batch normalisation cannot train on one sample a step; take batch_size=2 or more"
+        )
+
+
+def _note_load(history: History) -> None:
+    """Say when threads will wait for each other: one of them was measured ten times as fast then."""
+    load = hardware.load()
+    if history.threads > 1 and load > _BUSY:
+        history.notes.append(f"the machine was busy (load {load:.1f} a core): threads=1 may be much faster")
 
 
 @contextmanager

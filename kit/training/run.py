@@ -61,6 +61,8 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.where.type) if fp16 else None
         self.anchor: dict[str, Any] = {}
         self.began, self.first = 0.0, 0
+        best = self.history.best
+        self.top = self.history.rank(best) if best else (-math.inf, -math.inf)
 
     @property
     def done(self) -> bool:
@@ -146,8 +148,8 @@ class Run:
             share=self.position / self.steps,
         )
         self.history.epochs.append(epoch)
-        if self.history.best is epoch:
-            self.best = self._weights()
+        if self.best is None or self.history.rank(epoch) > self.top:
+            self.best, self.top = self._weights(), self.history.rank(epoch)
         if self.position == self.steps:
             self.epoch, self.position = self.epoch + 1, 0
         return epoch

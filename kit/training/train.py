@@ -68,7 +68,7 @@ def train(
         weight_decay: as the optimizer understands it.
         augment: maps a batch of inputs to one of the same shape, such as `kit.data.augment.random_flip`.
         precision: "fp32", "bf16" or "fp16" by autocast, or "auto": bf16 where a short probe on this machine
-            finds it clearly faster. The history says which, and why.
+            finds it clearly faster. The history says which, and why; the recipe keeps it.
         layout: "contiguous", "channels_last", or "auto": what the same probe finds faster.
         seed: of everything random in the run; the caller's generators are left as they were.
         device: such as "cpu" or "cuda"; None takes the best there is.
@@ -106,4 +106,5 @@ def train(
     start = as_variant(model, data.signature)
     module = copy.deepcopy(start.module)
     history = fit(module, data, control=control, label=name or start.name, **given)
-    return start.derive(module, "train", Settings.of(given).recipe(), name=name or start.name, report=history)
+    recipe = Settings.of(given).recipe() | {"precision": history.precision, "layout": history.layout}
+    return start.derive(module, "train", recipe, name=name or start.name, report=history)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 import kit
 from kit import device as hardware
-from kit.training.execution import Execution, _fastest, choose
+from kit.training.execution import Execution, _fastest, _probe, choose
 
 CPU = torch.device("cpu")
 FOUR = [Execution(p, at) for p in ("fp32", "bf16") for at in ("contiguous", "channels_last")]
@@ -116,3 +118,49 @@ def test_what_was_asked_for_is_not_probed():
 def test_only_a_clear_gain_leaves_full_precision(times, expected):
     chosen = _fastest(FOUR, times, "")
     assert (chosen.precision, chosen.layout) == expected
+
+
+def test_the_same_call_is_probed_once_and_runs_in_the_same_way():
+    model, inputs = kit.models.convnet(widths=(4, 4, 4)), torch.rand(8, 1, 28, 28)
+    first, second = (
+        choose(model, inputs, CPU, precision="auto", layout="auto", steps=1000) for _ in range(2)
+    )
+    assert second is first
+    wider = kit.models.convnet(widths=(4, 4, 8))
+    assert choose(wider, inputs, CPU, precision="auto", layout="auto", steps=1000) is not first
+
+
+def test_what_cannot_run_is_not_chosen_and_said():
+    class OnlyFull(nn.Module):
+        """A layer without a bf16 kernel, as some are."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x):
+            out = self.inner(x)
+            if out.dtype != torch.float32:
+                raise NotImplementedError
+            return out
+
+    times = _probe(OnlyFull(), torch.rand(8, 4), CPU, [Execution("fp32"), Execution("bf16")])
+    chosen = _fastest([Execution("fp32"), Execution("bf16")], times, "")
+    assert chosen.precision == "fp32"
+    assert "bf16 contiguous cannot run" in chosen.reason
+
+
+def test_the_recipe_keeps_what_was_chosen(small):
+    trained = kit.train(convnet(), small, epochs=1)
+    settings = trained.recipe[-1].settings
+    assert (settings["precision"], settings["layout"]) == (trained.report.precision, trained.report.layout)
+
+
+def test_a_copy_made_while_training_stands_on_its_own():
+    model = convnet().train()
+    with Execution("bf16", "channels_last").applied(model, CPU):
+        twin = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        assert bool(twin(torch.rand(4, 1, 28, 28)).any())

@@ -27,6 +27,12 @@ def test_best_is_highest_accuracy_then_lowest_loss_then_earliest():
     assert History("accuracy", rows).samples_per_second == 3000
 
 
+def test_an_epoch_that_ended_in_nan_is_never_best():
+    rows = [epoch(1, float("nan"), float("nan")), epoch(2, 0.3, float("inf")), epoch(3, 0.3, 0.1)]
+    assert History("accuracy", rows).best.number == 3
+    assert History("rmse", rows[:2]).best.number == 2
+
+
 def test_it_prints_a_table_with_the_choices_beneath():
     history = History(
         "accuracy", [epoch(1, 0.8), epoch(2, 0.9, share=0.25)], "interrupted", "bf16", reason="probe 2.0×"

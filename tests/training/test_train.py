@@ -71,6 +71,12 @@ def test_a_seed_decides_and_the_callers_random_numbers_go_on(small):
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected  # noqa: NPY002
 
 
+def test_a_busy_machine_is_said(small, monkeypatch):
+    monkeypatch.setattr(kit.device, "load", lambda: 4.0)
+    assert "busy (load 4.0 a core): threads=1" in str(kit.train(net(), small, epochs=1, threads=2).report)
+    assert "busy" not in str(kit.train(net(), small, epochs=1, threads=1).report)
+
+
 def test_threads_are_set_back(small):
     before = torch.get_num_threads()
     trained = kit.train(net(), small, epochs=1, threads=before + 1)
@@ -190,6 +196,13 @@ def test_a_model_that_does_not_fit_is_refused_before_training(small, model, mess
         kit.train(model, small, on_step=steps.append)
     assert "\n" not in str(caught.value)
     assert not steps
+
+
+def test_normalisation_needs_two_samples(small):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
+    with pytest.raises(ArgumentError, match="batch_size=2 or more"):
+        kit.train(model, small, batch_size=1)
+    assert kit.train(net(), small.subset(5, 5, 5), epochs=1, batch_size=1).report.stopped == "finished"
 
 
 def test_frozen_parameters(small):
