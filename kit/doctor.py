@@ -152,9 +152,9 @@ def _runtimes() -> list[Finding]:
         providers = ", ".join(onnxruntime.get_available_providers())
         findings.append(Finding("Runtimes", "ONNX Runtime", "ok", f"compiled in: {providers}"))
     if find_spec("openvino"):
-        import openvino
+        from kit.runtime.engines import openvino_core
 
-        findings.append(Finding("Runtimes", "OpenVINO", "ok", ", ".join(openvino.Core().available_devices)))
+        findings.append(Finding("Runtimes", "OpenVINO", "ok", ", ".join(openvino_core().available_devices)))
     return findings
 
 

@@ -19,8 +19,9 @@ from kit.compression.quantization_report import QuantizeReport, noise
 from kit.conversion.export import export
 from kit.conversion.parity import check
 from kit.data import as_dataset
-from kit.errors import ArgumentError, DeviceError, ModelError, require, unknown
+from kit.errors import ArgumentError, DeviceError, ModelError, unknown
 from kit.measurement.evaluate import agreement
+from kit.runtime.engines import openvino_core
 from kit.runtime.onnx_model import OnnxModel, open_file, optimized_operators
 from kit.variant import Variant, as_variant
 
@@ -170,8 +171,7 @@ def _check_arguments(scheme: str, target: str, calibration: int, method: str, da
 
 
 def _require_bf16() -> None:
-    core = require("openvino", "openvino").Core()
-    if "BF16" not in (capable := core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")):
+    if "BF16" not in (capable := openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")):
         raise DeviceError(
             f"no runtime here computes in bf16: this processor has {', '.join(capable)}; use scheme='fp16'"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,6 +173,17 @@ def _check_shape(path: Path, declared: Sequence[int | None], inputs: NDArray[np.
         raise DataError(f"{path.name} cannot take inputs {inputs.shape}: it declares ({expected})")
 
 
+@cache
+def openvino_core() -> Any:
+    """Return this process's one `openvino.Core`.
+
+    Each core that loads the CPU plugin gives its thread a stack for signals, and puts back the one before
+    when it goes. Of two cores, the one that goes last leaves a stack that is freed already: the next
+    Ctrl-C would end the process with a segmentation fault (OpenVINO 2026.4).
+    """
+    return require("openvino", "openvino").Core()
+
+
 def open_openvino(path: Path, *, device: str | None, threads: int, precision: str | None) -> Engine:
     """Open an ONNX file on OpenVINO.
 
@@ -181,9 +193,8 @@ def open_openvino(path: Path, *, device: str | None, threads: int, precision: st
     Raises:
         DeviceError: when the device or the precision is not there.
     """
-    openvino = require("openvino", "openvino")
+    core = openvino_core()
     gate.check(path)
-    core = openvino.Core()
     where = (device or "cpu").upper()
     if where not in core.available_devices:
         raise DeviceError(

@@ -55,9 +55,9 @@ def test_at_high_temperatures_its_gradient_is_that_of_matching_logits():
 
 
 def test_a_student_comes_closer_to_its_teacher_than_one_that_sees_only_labels(trained, few):
-    plain = kit.train(student(), few, epochs=3)
-    taught = kit.distill(student(), trained, few, epochs=3, weight=1.0, temperature=2.0)
-    assert divergence(taught, trained, few.test) < 0.8 * divergence(plain, trained, few.test)
+    plain = kit.train(student(), few, epochs=6)
+    taught = kit.distill(student(), trained, few, epochs=6, weight=1.0, temperature=2.0)
+    assert divergence(taught, trained, few.test) < 0.5 * divergence(plain, trained, few.test)
 
 
 def test_with_no_weight_on_the_teacher_it_is_plain_training(trained, few):

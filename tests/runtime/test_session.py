@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -215,3 +217,25 @@ def test_optimized_operators_show_what_was_fused(exported):
     assert operators["Conv"] == 7
     assert "Relu" not in operators
     assert "Add" not in operators
+
+
+def test_ctrl_c_still_works_after_sessions_on_openvino(exported):
+    """In a process that has a stack of its own for signals, as every Jupyter kernel has."""
+    code = """
+import faulthandler, gc, os, signal, sys
+faulthandler.enable()
+import kit
+
+first, second = (kit.open(sys.argv[1], runtime="openvino") for _ in range(2))
+first.close(), second.close()
+del first, second
+gc.collect()
+kit.doctor()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    command = [sys.executable, "-c", code, str(exported.file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
