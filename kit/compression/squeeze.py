@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from kit.training.history import History
     from kit.variant import Variant
 
-_CARD = 100  # bytes that a file takes without weights
 _LOOKS = 400  # how often the price is set, if there are as many steps; at least once in 20
 _MARGIN = 0.99  # the price aims a little below the budget, so that little has to be trimmed at the end
-_RAMP = 0.5  # the part of the training in which the size comes down to the budget
-_WEIGH_AT = (0.5, 0.7, 0.85, 0.95)  # when the estimate is set right by really packing the net
+_RAMP = 0.6  # the part of the training in which the size comes down to the budget
+_GAIN, _AHEAD = 0.1, 20  # how the price answers to the size and to its trend
+_WEIGH_AT = (0.6, 0.75, 0.95)  # when the estimate is set right by really packing the net
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def squeeze(
             (N, classes). By default the model itself as it came.
         temperature, weight: of that distillation, as in `kit.distill`; weight 0 is the labels alone.
         protect: layers, or modules that contain them, whose weights stay float32.
-        epochs: in the first half of them the size comes down.
+        epochs: in the first 60 % of them the size comes down. They should be 1,000 steps or more.
         name: the name of the result.
         training: anything else that `kit.train` takes, such as `lr`, `seed` or `augment`.
 
@@ -129,9 +129,7 @@ def squeeze(
     data = as_dataset(data)
     parent = as_variant(model, data.signature)
     check_weights(temperature=temperature, weight=weight)
-    if budget < _CARD:
-        raise ArgumentError(f"budget must be a number of bytes, at least {_CARD} for the card, got {budget}")
-    training = {"keep": "last", **training, "epochs": epochs}
+    training = {"keep": "last", "schedule": "cosine", **training, "epochs": epochs}
     how = Settings.of(training)
     module = copy.deepcopy(parent.module)
     ask = _answers(parent if teacher is None else teacher, data, training)
@@ -148,11 +146,11 @@ def squeeze(
         return loss + market.price * market.rate.penalty()
 
     history = fit(module, data, objective, after_step=market.tick, label="squeeze", **training)
-    market.trim()
+    size = market.trim()
     entropy.remove(module)
     report = SqueezeReport(
         budget=budget,
-        bytes=packed.size(parent.derive(module, "squeeze", {}, name=parent.name)),
+        bytes=size,
         parameters=parameters(module),
         nonzero=nonzero(module),
         before=evaluate(parent, data, split="valid").score,
@@ -178,10 +176,13 @@ class _Market:
         self._parent, self._module, self._budget, self._steps = parent, module, budget, steps
         self.rate = entropy.Rate(module)
         self._first = self.rate.bits / 8
-        self._offset = 0.0  # what the file costs beyond the estimate
+        self._offset = float(self._fixed())  # what the file costs beyond the estimate
+        if self._offset > budget:
+            raise ArgumentError(
+                f"{budget:,} bytes are out of reach: all but the rounded weights take {self._offset:,.0f}"
+            )
         self._step, self._every = 0, max(1, min(20, steps // _LOOKS))
-        self.price = 0.1 / self.rate.bits
-        self._offset = self._weigh() - self._first
+        self.price, self._excess = 0.1 / self.rate.bits, 0.0
 
     def tick(self, _module: nn.Module) -> None:
         """Look at the size once in some steps, and change the price."""
@@ -190,18 +191,30 @@ class _Market:
             self._offset = self._weigh() - self.rate.refresh() / 8
         if self._step % self._every == 0:
             part = min(1.0, self._step / (self._steps * _RAMP))
+            part *= part * (3 - 2 * part)
             goal = exp(log(self._first) * (1 - part) + log(self._budget * _MARGIN) * part)
             now = self.rate.refresh() / 8 + part * self._offset
-            self.price *= exp(max(-0.3, min(0.3, 0.5 * log(max(now, 1) / goal))))
+            excess = log(max(now, 1) / goal)
+            # Weights follow the price late: without looking at the trend it would swing ever wider.
+            change = excess + _AHEAD * (excess - self._excess)
+            self._excess = excess
+            self.price *= exp(max(-0.3, min(0.3, _GAIN * change)))
 
-    def trim(self) -> None:
-        """Zero the weights nearest to zero, a few at a time, while the file is too large."""
+    def trim(self) -> int:
+        """Zero the weights nearest to zero while the file is too large; return its bytes."""
         while (size := self._weigh()) > self._budget:
-            excess = size / self._budget - 1
+            excess = (size - self._budget) / max(1.0, self._budget - self._offset)
             if not entropy.drop(self._module, excess):
                 raise ArgumentError(
-                    f"a budget of {self._budget:,} bytes is out of reach: {size:,} stay with no weight at all"
+                    f"{self._budget:,} bytes are out of reach: {size:,} stay with no weight at all"
                 )
+        return size
+
+    def _fixed(self) -> int:
+        """Return the bytes of a file in which all rounded weights are zero."""
+        bare = copy.deepcopy(self._module)
+        entropy.drop(bare, 1.0)
+        return packed.size(self._parent.derive(bare, "squeeze", {}, name=self._parent.name))
 
     def _weigh(self) -> int:
         return packed.size(self._parent.derive(self._module, "squeeze", {}, name=self._parent.name))
