@@ -21,7 +21,7 @@ from kit import files
 from kit.errors import CorruptFileError, KitError, ModelError, StorageError
 from kit.models import architecture_of, build, fit_to_weights
 from kit.runtime import card as cards
-from kit.runtime import gate
+from kit.runtime import gate, packed
 from kit.runtime.onnx_model import OnnxModel
 from kit.variant import Variant
 
@@ -75,11 +75,11 @@ def save(variant: Variant, folder: str | Path) -> Path:
     return target
 
 
-def load(folder: str | Path, *, module: nn.Module | None = None) -> Variant:
-    """Load a model folder; the checksum of each file is verified first.
+def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
+    """Load a model folder or a packed file; checksums are verified first.
 
     Args:
-        folder: what `save` wrote.
+        path: what `save` or `pack` wrote.
         module: a module of the same class, for a model that `kit.models` did not make; it stays as it is.
 
     Returns:
@@ -87,11 +87,14 @@ def load(folder: str | Path, *, module: nn.Module | None = None) -> Variant:
 
     Raises:
         CorruptFileError: when a file is cut short or changed, or the card is not valid.
-        ModelError: when this is no model folder, or its module cannot be rebuilt.
+        ModelError: when this is neither of the two, or its module cannot be rebuilt.
+        UnsafeModelError: when a packed file asks for more layers or weights than it may.
 
     Example: `kit.load("runs/convnet")`
     """
-    root = Path(folder)
+    root = Path(path)
+    if root.is_file():
+        return packed.unpack(root, module=module)
     if not (root / CARD).is_file():
         raise ModelError(f"{root} is no model folder: it has no {CARD}; kit.save writes one")
     card = cards.read(root / CARD)

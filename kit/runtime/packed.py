@@ -111,11 +111,11 @@ def unpack(path: str | Path, *, module: nn.Module | None = None, largest: int = 
         UnsafeModelError: when it asks for more layers or weights than allowed.
         ModelError: when this is no packed file, or its module cannot be rebuilt.
 
-    Example: `kit.unpack("small.kit")`
+    Example: `unpack("small.kit")`; `kit.load` does the same.
     """
     file = Path(path)
     content = file.read_bytes()
-    if content[:3] != MAGIC[:3]:
+    if not is_packed(file):
         raise ModelError(f"{file} is no packed model; kit.pack writes one")
     if content[:4] != MAGIC:
         raise ModelError(
@@ -137,6 +137,14 @@ def unpack(path: str | Path, *, module: nn.Module | None = None, largest: int = 
         raise CorruptFileError(f"{file} describes no model that can be built: {error}") from error
     report = cards.RecordedReport(card.report) if card.report is not None else None
     return Variant(net, card.name, card.signature, card.recipe, None, report, card.figures)
+
+
+def is_packed(path: Path) -> bool:
+    """Tell whether a file begins as packed files do, whatever its name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(3) == MAGIC[:3]
 
 
 def size(variant: Variant, *, history: bool = False) -> int:
@@ -253,7 +261,7 @@ def _planned(made: Architecture) -> nn.Module:
 def _made(card: Card) -> Architecture:
     if card.architecture is None:
         raise ModelError(
-            "kit.models did not make its module; give one of the same class: kit.unpack(path, module=MyNet())"
+            "kit.models did not make its module; give one of the same class: kit.load(path, module=MyNet())"
         )
     return card.architecture
 

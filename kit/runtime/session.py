@@ -11,7 +11,7 @@ import torch
 
 from kit import device as hardware
 from kit.errors import ArgumentError, DataError, ModelError, unknown
-from kit.runtime import engines
+from kit.runtime import engines, packed
 from kit.runtime.folder import load
 from kit.runtime.onnx_model import OnnxModel, open_file
 from kit.variant import Variant
@@ -92,7 +92,7 @@ def open(  # noqa: A001 -- the verb for every format
     """Open a model on a runtime.
 
     Args:
-        model: a variant, a module, an .onnx file or a model folder.
+        model: a variant, a module, an .onnx file, a packed file or a model folder.
         runtime: "auto" takes torch for a module and, for a file, the runtime it was made for
             (ONNX Runtime unless its card says otherwise).
         device: such as "cpu" or "cuda"; by default the best that is there.
@@ -149,7 +149,7 @@ def _resolve(
     """Return the module or file, its name, and its signature if it has one."""
     if isinstance(model, (str, Path)):
         path = Path(model)
-        if not path.is_dir():
+        if not path.is_dir() and not packed.is_packed(path):
             return OnnxModel(path), path.stem, None
         model = load(path)
     if isinstance(model, torch.nn.Module):
