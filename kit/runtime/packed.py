@@ -162,7 +162,7 @@ def _content(variant: Variant, module: nn.Module, *, history: bool) -> bytes:
     card = cards.describe(variant, files={}, architecture=made)
     if not history:
         card = replace(card, recipe=(), figures={}, report=None, versions={})
-    return MAGIC + _body(card, module.state_dict(), _shapes(made))
+    return MAGIC + _body(card, _ordered(module.state_dict()), _shapes(made))
 
 
 def _body(card: Card, tensors: Mapping[str, torch.Tensor], usual: Mapping[str, torch.Size]) -> bytes:
@@ -233,11 +233,18 @@ def _cut(body: bytes) -> tuple[bytes, bytes]:
 def _template(card: Card, module: nn.Module | None, largest: int) -> dict[str, torch.Tensor]:
     """Return tensors without memory, of the shapes that the weights have if nothing was pruned."""
     blank = _planned(_made(card)) if module is None else _plain(module).to("meta")
-    tensors = dict(blank.state_dict())
+    tensors = _ordered(blank.state_dict())
     count = sum(tensor.numel() for tensor in tensors.values())
     if count > largest:
         raise UnsafeModelError(f"it declares {count:,} weights, more than largest={largest:,}")
     return tensors
+
+
+def _ordered(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Put the tensors of each layer in order: one that was masked or rounded holds them in another."""
+    layers = {name.rpartition(".")[0]: place for place, name in enumerate(tensors)}
+    names = sorted(tensors, key=lambda name: (layers[name.rpartition(".")[0]], name))
+    return {name: tensors[name] for name in names}
 
 
 def _planned(made: Architecture) -> nn.Module:

@@ -59,3 +59,12 @@ def test_layers_can_be_left_out_or_named(trained, fashion):
 def test_wrong_numbers_and_names(trained, fashion, values):
     with pytest.raises(ArgumentError):
         kit.cluster(trained, fashion, values=values)
+
+
+def test_a_clustered_net_of_dense_layers_comes_back(fashion, tmp_path):
+    """Their weights were registered anew, after the biases."""
+    net = kit.train(kit.models.lenet_300_100(), fashion, epochs=1)
+    shared = kit.cluster(net, fashion, values=8, finetune=0)
+    loaded = kit.load(kit.pack(shared, tmp_path / "shared.kit"))
+    for name, tensor in shared.module.state_dict().items():
+        assert torch.equal(loaded.module.state_dict()[name], tensor)
