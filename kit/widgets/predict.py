@@ -88,6 +88,7 @@ class Predict(Panel):
             raise ArgumentError("it is measured already: predictions come first")
         self.prediction = self._given() if answer is None else self._checked(answer)
         self._show()
+        self.renew()
         self._keep(self.prediction)
 
     def withdraw(self) -> None:
@@ -109,7 +110,6 @@ class Predict(Panel):
             raise unknown("answer", str(measured), self._choices)
         self.measured = measured
         self._show()
-        self.attempt(self.renew)
         self.snapshot()
 
     def verdict(self) -> str:
