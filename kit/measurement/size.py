@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kit.errors import ArgumentError
 from kit.measurement import graph
+from kit.runtime.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +95,8 @@ def bytes_on_disk(model: Any) -> int:
 def _target(model: Any) -> torch.nn.Module | Path:
     """Return the module or the file behind a variant, a session, a path or a module."""
     inner = getattr(model, "model", model) if not isinstance(model, torch.nn.Module) else model
-    if isinstance(inner, torch.nn.Module):
-        return inner
+    if isinstance(inner, (torch.nn.Module, TorchModel)):
+        return inner.module if isinstance(inner, TorchModel) else inner
     path = inner if isinstance(inner, (str, Path)) else getattr(inner, "path", None)
     if path is None:
         raise ArgumentError(f"expected a module, a variant or an ONNX file, got {type(model).__name__}")
