@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         widgets as widgets,
     )
     from kit.compression.distill import distill as distill
+    from kit.compression.fastest import fastest as fastest
     from kit.compression.prune import prune as prune
     from kit.compression.quantize import quantize as quantize
     from kit.compression.sensitivity import sensitivity as sensitivity
@@ -56,6 +57,7 @@ _VERBS = {
     "sensitivity": "kit.compression.sensitivity",
     "quantize": "kit.compression.quantize",
     "distill": "kit.compression.distill",
+    "fastest": "kit.compression.fastest",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kit.errors import ArgumentError
-from kit.measurement import graph
+from kit.measurement import graph, products
 from kit.runtime.torch_model import TorchModel
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def macs(model: Any, signature: Signature | None = None) -> int:
         raise ArgumentError("macs() needs a variant, or a signature that gives the shape of one sample")
     target = _target(model)
     if isinstance(target, Path):
-        return graph.macs(target, signature.shape)
+        return products.macs(target, signature.shape)
     return _module_macs(target, signature.shape)
 
 

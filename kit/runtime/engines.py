@@ -107,7 +107,9 @@ def _providers(device: str | None, providers: Sequence[str] | None, available: S
 
 
 def _configured(provider: str) -> str | tuple[str, dict[str, Any]]:
-    """Give TensorRT a folder to keep its engines in: building one takes minutes."""
+    """Give TensorRT a folder to keep its engines in: building one takes minutes. Not run on a GPU yet."""
+    if provider == PROVIDERS["cuda"]:
+        return provider, {"use_tf32": "0"}  # fp32 means fp32; for speed there is fp16
     if provider != PROVIDERS["tensorrt"]:
         return provider
     folder = files.cache_folder() / "tensorrt"

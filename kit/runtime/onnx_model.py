@@ -16,6 +16,7 @@ from kit.runtime import engines, gate
 from kit.runtime.execution import Execution
 
 if TYPE_CHECKING:
+    import onnx
     from numpy.typing import NDArray
 
 
@@ -119,6 +120,12 @@ def optimized_operators(path: str | Path) -> dict[str, int]:
 
     It shows what was fused: an int8 convolution that runs as one is a `QLinearConv`; one that did not
     fuse is a `Conv` between `DequantizeLinear` and `QuantizeLinear`.
+    """
+    return dict(sorted(Counter(node.op_type for node in optimized_nodes(path)).items()))
+
+
+def optimized_nodes(path: str | Path) -> list[onnx.NodeProto]:
+    """Return the nodes that ONNX Runtime executes after its own graph optimisations on this CPU.
 
     Source: https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
     """
@@ -132,5 +139,4 @@ def optimized_operators(path: str | Path) -> dict[str, int]:
         optimized = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(optimized)
         onnxruntime.InferenceSession(path, options, providers=[engines.PROVIDERS["cpu"]])
-        nodes = onnx.load(optimized).graph.node
-    return dict(sorted(Counter(node.op_type for node in nodes).items()))
+        return list(onnx.load(optimized).graph.node)
