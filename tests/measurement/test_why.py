@@ -84,12 +84,12 @@ def test_signed_activations_are_the_trap_of_x86(processor):
 
 
 def test_weights_that_are_unpacked_bring_bytes_only():
-    for traits, text in (
+    for stored, text in (
         (replace(FLOAT, storage="4-bit", packed=3), "the weights of 3 layers are unpacked"),
         (replace(FLOAT, storage="int8"), "only the weights are integers"),
         (replace(FLOAT, storage="float16"), "CPU kernels compute float16 in float32"),
     ):
-        found = reasons(after(traits=traits, bytes=110_000), FIRST)
+        found = reasons(after(traits=stored, bytes=110_000), FIRST)
         assert found[0].startswith("3.6× fewer bytes")
         assert any(text in line for line in found)
 

@@ -84,7 +84,7 @@ def test_modes_of_a_gpu_need_one(trained, mode):
 def test_only_torch_runs_modules(trained, half):
     with pytest.raises(ModelError, match="not on openvino"):
         TorchModel(trained.module, Execution("openvino"))
-    with pytest.raises(ArgumentError, match="kit.export"):
+    with pytest.raises(ArgumentError, match=r"kit\.export"):
         kit.open(half, runtime="onnxruntime")
 
 
