@@ -98,7 +98,7 @@ def fastest(
     asked, dataset = ways(candidates), as_dataset(data)
     variant = as_variant(model, dataset.signature)
     forms = Forms(variant, dataset, calibration=calibration, seed=seed)
-    judged = dataset.subset(1, samples, 1, seed=seed)
+    judged = replace(dataset, valid=dataset.valid.take(samples, seed))
     gate = Gate(variant, judged, max_drop=max_drop, agreement=agreement)
     watch = Clock.choose(clock)
     one = 1 if watch.name == "cpu" else None

@@ -73,9 +73,10 @@ def _traits(path: Path, _changed: int, shape: tuple[int, ...]) -> Traits:
     integer = sum(node.op_type in _INTEGER for node in run)
     floating = [node for node in run if node.op_type in _FLOAT]
     quantized = _quantized(model)
+    still = {name for node in floating for name in _names(node)}
+    unfused = [node for node in quantized if still.intersection(_names(node))]
     names = {name for node in quantized for name in _names(node)}
-    unfused = [node for node in floating if names.intersection(_names(node))]
-    left = {node.op_type for node in floating if node not in unfused} if quantized else set()
+    left = {node.op_type for node in floating if not names.intersection(_names(node))} if quantized else set()
     arithmetic = products(path, shape)
     total = sum(product.macs for product in arithmetic)
     moved = sum(product.values * (1 if product.name in names else 4) for product in arithmetic)
@@ -107,8 +108,11 @@ def _quantized(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _names(node: onnx.NodeProto) -> set[str]:
-    """Return what a layer may be known by after the graph was optimised: its name or what it gives."""
-    return {node.name, *node.output} - {""}
+    """Return what a layer may be known by after the graph was optimised: its name, or that of what it gives.
+
+    A layer in blocks of channels is called after what it gave before, such as `relu_nchwc`.
+    """
+    return {node.name, node.name.split("_nchwc", maxsplit=1)[0], *node.output} - {""}
 
 
 def _activations(model: onnx.ModelProto) -> str:
