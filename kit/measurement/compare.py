@@ -22,6 +22,7 @@ from kit.measurement.products import subnormal
 from kit.measurement.traits import traits
 from kit.measurement.why import Facts, reasons
 from kit.runtime.session import open as open_session
+from kit.runtime.torch_model import TorchModel
 from kit.variant import as_variant
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _named(variants: Any, data: Dataset) -> list[Variant]:
 
 def _measurable(variant: Variant, data: Dataset, runtime: str) -> Variant:
     """Return the variant as it will run: exported, unless modules run natively."""
-    if runtime == "native" or not isinstance(variant.model, torch.nn.Module):
+    moved = (torch.nn.Module, TorchModel) if runtime == "openvino" else torch.nn.Module
+    if runtime == "native" or not isinstance(variant.model, moved):
         return variant
     return export(variant, "onnx", data=data).renamed(variant.name)
 

@@ -1,7 +1,7 @@
 """Which runtime is fastest: the chooser's pick beside ONNX Runtime's and NNCF's own int8, and all candidates.
 
-`python tests/benchmarks/runtimes.py [resnet mobilenet bert] [--quick]`. Weights are random, as latency asks for
-no more; so the accuracy gate is wide open. Minutes a net; `--quick` leaves the exhaustive part out.
+`python tests/benchmarks/runtimes.py [resnet mobilenet bert] [--quick]`. Weights are random, as latency asks
+for no more; so the accuracy gate is wide open. Minutes a net; `--quick` leaves the exhaustive part out.
 """
 
 from __future__ import annotations
