@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import unknown
@@ -111,8 +112,8 @@ class Choice(Readable):
         }
 
     def __str__(self) -> str:
-        lines = [self._title(), table.text(_HEADER, self._rows()), *self._notes()]
-        return "\n".join(lines)
+        notes = [line for note in self._notes() for line in wrap(note, 105)]
+        return "\n".join([self._title(), table.text(_HEADER, self._rows()), *notes])
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())

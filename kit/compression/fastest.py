@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from kit.measurement.clock import ClockName
+    from kit.measurement.results import Benchmark
 
-_LONG = 0.5  # s; finalists that take longer to open together are opened 6 times and not 12
+    Floats = NDArray[np.float32]
+
+_LONG = 2.0  # s; finalists that take longer to open and compare are opened 6 times and not 12
 _ROUNDING = 1e-3  # of the largest answer: kernels in bf16 may add up in another order in another process
 _BUSY = "Others keep the machine busy: all were timed with one thread on the cpu clock, and no number of \
 threads was chosen."
@@ -95,40 +98,28 @@ def fastest(
             "expected max_drop >= 0, agreement from 0 to 1, seconds > 0 and batch_size, samples, calibration "
             f">= 1; got {max_drop}, {agreement}, {seconds}, {batch_size}, {samples}, {calibration}"
         )
-    asked, dataset = ways(candidates), as_dataset(data)
+    asked, dataset, watch = ways(candidates), as_dataset(data), Clock.choose(clock)
+    if watch.name == "cpu" and threads not in {None, 1}:
+        raise ArgumentError("the cpu clock compares models of one thread: give threads=1 or clock='wall'")
+    blind = watch.name == "cpu" and threads is None
     variant = as_variant(model, dataset.signature)
     forms = Forms(variant, dataset, calibration=calibration, seed=seed)
     judged = replace(dataset, valid=dataset.valid.take(samples, seed))
     gate = Gate(variant, judged, max_drop=max_drop, agreement=agreement)
-    watch = Clock.choose(clock)
-    one = 1 if watch.name == "cpu" else None
-    if one and threads not in {None, 1}:
-        raise ArgumentError("the cpu clock compares models of one thread: give threads=1 or clock='wall'")
-    counts = [None] if one and not threads else thread_counts(threads)
 
     admitted = [_admitted(way, forms, gate, variant) for way in asked]
     refused = [one for one in admitted if isinstance(one, Tried)]
+    counts = [None] if blind else thread_counts(threads)
     racing = [again for one in admitted if isinstance(one, Entry) for again in _spread(one, forms, counts)]
     if not racing:
         raise ModelError("no candidate can be built: " + "; ".join(f"{r.name}: {r.why}" for r in refused))
     pool = judged.valid.inputs.numpy()
-    batch = pool[np.random.default_rng(seed).integers(0, len(pool), batch_size)]
-    shared: dict[str, Any] = {"threads": one, "seed": seed}
-    seen = glance(_models(racing), batch, seconds=seconds / 10, clock=watch, **shared)
-    racing = [replace(entry, glance=seen[entry.name]) for entry in racing]
+    racing = _screened(racing, pool, batch_size, watch, seconds / 10, seed)
     finalists = hopeful(racing)
-    timed = benchmark(
-        _models([racing[0], *finalists]),
-        inputs=pool,
-        batch_sizes=(batch_size,),
-        seconds=seconds,
-        blocks=6 if sum(entry.opening for entry in finalists) > _LONG else 12,
-        clock=watch.name,
-        memory=False,
-        **shared,
-    )
+    timed = _measured([racing[0], *finalists], pool, batch_size, watch, seconds, seed)
     chosen = gentlest(finalists, timed)
     _check_fresh(chosen.variant, pool)
+
     choice = Choice(
         tried=(*verdicts(racing, timed, chosen), *refused),
         chosen=chosen.name,
@@ -138,7 +129,7 @@ def fastest(
         max_drop=max_drop,
         agreement=agreement,
         batch_size=batch_size,
-        notes=(_BUSY,) if counts == [None] else (),
+        notes=(_BUSY,) if blind else (),
     )
     settings = {"chosen": chosen.name, "form": chosen.way.form, "max_drop": max_drop}
     settings |= {"batch_size": batch_size, "calibration": calibration, "seed": seed}
@@ -170,11 +161,39 @@ def _spread(entry: Entry, forms: Forms, counts: Sequence[int | None]) -> list[En
     return list(found.values())
 
 
-def _models(entries: Sequence[Entry]) -> dict[str, Variant]:
-    return {entry.name: entry.variant for entry in entries}
+def _screened(
+    racing: list[Entry], pool: Floats, batch_size: int, watch: Clock, seconds: float, seed: int
+) -> list[Entry]:
+    """Return the candidates with the time of a call at a first glance."""
+    batch = pool[np.random.default_rng(seed).integers(0, len(pool), batch_size)]
+    models = {entry.name: entry.variant for entry in racing}
+    seen = glance(models, batch, seconds=seconds, clock=watch, threads=_threads(watch), seed=seed)
+    return [replace(entry, glance=seen[entry.name]) for entry in racing]
 
 
-def _check_fresh(chosen: Variant, inputs: NDArray[np.float32]) -> None:
+def _measured(
+    several: list[Entry], pool: Floats, batch_size: int, watch: Clock, seconds: float, seed: int
+) -> Benchmark:
+    """Measure the finalists in one interleaved run; the first is the baseline."""
+    return benchmark(
+        {entry.name: entry.variant for entry in several},
+        inputs=pool,
+        batch_sizes=(batch_size,),
+        seconds=seconds,
+        blocks=6 if sum(entry.opening for entry in several) > _LONG else 12,
+        threads=_threads(watch),
+        clock=watch.name,
+        memory=False,
+        seed=seed,
+    )
+
+
+def _threads(watch: Clock) -> int | None:
+    """On the cpu clock one thread; else as many as each candidate has."""
+    return 1 if watch.name == "cpu" else None
+
+
+def _check_fresh(chosen: Variant, inputs: Floats) -> None:
     """Open a chosen file in a fresh process, in the same way: it must answer there as it does here."""
     if not isinstance(chosen.model, OnnxModel):
         return
