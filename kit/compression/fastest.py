@@ -12,6 +12,7 @@ import torch
 from kit.compression.choice import Choice, Tried
 from kit.compression.forms import Forms
 from kit.compression.gate import Gate
+from kit.compression.onnx_layers import check_float
 from kit.compression.race import Entry, gentlest, hopeful, verdicts
 from kit.compression.runtimes import Way, thread_counts, ways
 from kit.conversion.parity import check
@@ -20,6 +21,7 @@ from kit.errors import ArgumentError, KitError, ModelError
 from kit.measurement.benchmark import benchmark
 from kit.measurement.clock import Clock
 from kit.measurement.glance import glance
+from kit.measurement.graph import load
 from kit.runtime.onnx_model import OnnxModel
 from kit.variant import Variant, as_variant
 
@@ -98,11 +100,12 @@ def fastest(
             "expected max_drop >= 0, agreement from 0 to 1, seconds > 0 and batch_size, samples, calibration "
             f">= 1; got {max_drop}, {agreement}, {seconds}, {batch_size}, {samples}, {calibration}"
         )
-    asked, dataset, watch = ways(candidates), as_dataset(data), Clock.choose(clock)
+    dataset, watch = as_dataset(data), Clock.choose(clock)
     if watch.name == "cpu" and threads not in {None, 1}:
         raise ArgumentError("the cpu clock compares models of one thread: give threads=1 or clock='wall'")
     blind = watch.name == "cpu" and threads is None
     variant = as_variant(model, dataset.signature)
+    asked = _called_right(ways(candidates), variant)
     forms = Forms(variant, dataset, calibration=calibration, seed=seed)
     judged = replace(dataset, valid=dataset.valid.take(samples, seed))
     gate = Gate(variant, judged, max_drop=max_drop, agreement=agreement)
@@ -135,6 +138,18 @@ def fastest(
     settings |= {"batch_size": batch_size, "calibration": calibration, "seed": seed}
     label = name or f"{variant.name} on {chosen.name}"
     return variant.derive(chosen.variant.model, "fastest", settings, name=label, report=choice)
+
+
+def _called_right(asked: list[Way], variant: Variant) -> list[Way]:
+    """Call a file that is no float32 file what it is: "as written"."""
+    if not isinstance(variant.model, OnnxModel):
+        return asked
+    try:
+        check_float(load(variant.model.path), variant.name)
+    except ModelError:
+        names = {way.name: way.name.replace("fp32", "as written") for way in asked if way.form == "fp32"}
+        return [replace(way, name=names.get(way.name, way.name)) for way in asked]
+    return asked
 
 
 def _admitted(way: Way, forms: Forms, gate: Gate, given: Variant) -> Entry | Tried:

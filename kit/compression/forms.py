@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -17,6 +18,7 @@ from kit.runtime.onnx_model import OnnxModel
 from kit.runtime.torch_model import TorchModel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -106,8 +108,8 @@ def nncf_int8(source: Path, target: Path, inputs: NDArray[np.float32]) -> None:
     openvino_core()  # NNCF makes another one for a moment; this one has to be the first
     model = onnx.load(source)
     name, operators = model.graph.input[0].name, {node.op_type for node in model.graph.node}
-    with silenced():
-        nncf = require("nncf", "openvino")
+    nncf = require("nncf", "openvino")
+    with silenced(), _no_progress():
         samples = nncf.Dataset([{name: inputs[i : i + 1]} for i in range(min(300, len(inputs)))])
         kind = nncf.ModelType.TRANSFORMER if "LayerNormalization" in operators else None
         try:
@@ -115,6 +117,18 @@ def nncf_int8(source: Path, target: Path, inputs: NDArray[np.float32]) -> None:
         except Exception as error:  # NNCF's exceptions share no class of their own
             raise ModelError(f"NNCF cannot quantize {source.name}: {one_line(error)}") from error
     onnx.save(result, target)
+
+
+@contextmanager
+def _no_progress() -> Iterator[None]:
+    """Keep NNCF's progress bars from the terminal, and from notebooks, where they would stay as widgets."""
+    console = require("rich", "openvino").get_console()
+    before = console.is_jupyter, console.quiet
+    console.is_jupyter, console.quiet = False, True
+    try:
+        yield
+    finally:
+        console.is_jupyter, console.quiet = before
 
 
 def _file(variant: Variant) -> Path:

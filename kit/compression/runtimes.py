@@ -88,15 +88,14 @@ def ways(names: Sequence[str] | str = "all") -> list[Way]:
     table += [Way(name, form, how) for name, (form, how) in _GPU.items()]
     if names == "all":
         return table
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted, known = [names] if isinstance(names, str) else list(names), [way.name for way in table]
+    asked = set()
     for name in wanted:
-        if not any(_asked(way.name, name) for way in table):
-            raise unknown("candidate", name, [way.name for way in table])
-    return [way for way in table if any(_asked(way.name, name) for name in wanted)]
-
-
-def _asked(name: str, wanted: str) -> bool:
-    return name == wanted or name.startswith(f"{wanted} ")
+        found = [name] if name in known else [other for other in known if other.startswith(f"{name} ")]
+        if not found:
+            raise unknown("candidate", name, known)
+        asked |= set(found)
+    return [way for way in table if way.name in asked]
 
 
 def thread_counts(threads: int | None = None) -> list[int]:

@@ -157,7 +157,7 @@ def main(names, *, quick):
                 for way in (plain.with_threads(count) for count in {1, kit.device.threads()})
             }
         timed = kit.benchmark(
-            models, inputs=data.valid.inputs.numpy(), seconds=0.5, blocks=6, memory=False, clock="wall"
+            models, inputs=data.valid.inputs.numpy(), seconds=0.3, blocks=6, memory=False, clock="wall"
         )
         for t in timed.timings:
             if t.role == "model":
