@@ -117,7 +117,9 @@ class Choice(Readable):
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
-        return table.html(self._title(), _HEADER, self._rows()) + notes
+        reasons = [one.why for one in self.tried if one.change is not None]
+        rows = [[*row, why] for row, why in zip(self._rows(), reasons, strict=True)]
+        return table.html(self._title(), [*_HEADER, "why"], rows) + notes
 
     def _title(self) -> str:
         built = sum(one.change is not None for one in self.tried)
@@ -129,6 +131,7 @@ class Choice(Readable):
 
     def _notes(self) -> Iterator[str]:
         yield f"Chosen because {self[self.chosen].why}."
+        yield from (f"Not {one.name}: {one.why}." for one in self.tried if one.verdict == "inaccurate")
         for reason, group in groupby((one for one in self.tried if one.change is None), lambda one: one.why):
             yield f"Not built: {', '.join(one.name for one in group)}: {reason}."
         yield (

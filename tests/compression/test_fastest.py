@@ -96,6 +96,7 @@ def test_what_answers_otherwise_cannot_win(trained, fashion, monkeypatch):
         trained, fashion, candidates=["onnxruntime fp32", "onnxruntime int8 nncf"], threads=1, **QUICK
     )
     assert found.report["onnxruntime int8 nncf"].verdict == "inaccurate"
+    assert "Not onnxruntime int8 nncf, 1 thread: only " in str(found.report)
     assert "of its answers are those of the given model" in found.report["onnxruntime int8 nncf"].why
     assert found.report.chosen == "onnxruntime fp32, 1 thread"
     with pytest.raises(ModelError, match="no candidate answers as the given model does"):
