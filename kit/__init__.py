@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from kit.compression.codebook import cluster as cluster
     from kit.compression.distill import distill as distill
+    from kit.compression.fastest import fastest as fastest
     from kit.compression.prune import prune as prune
     from kit.compression.quantize import quantize as quantize
     from kit.compression.sensitivity import sensitivity as sensitivity
@@ -61,6 +62,7 @@ _VERBS = {
     "distill": "kit.compression.distill",
     "cluster": "kit.compression.codebook",
     "squeeze": "kit.compression.squeeze",
+    "fastest": "kit.compression.fastest",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",
