@@ -18,8 +18,8 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/core
-	@echo "Installing the test tools and OpenVINO ..."
-	@$(PIP) -e '.[test,openvino]'
+	@echo "Installing the test tools, Optuna and OpenVINO ..."
+	@$(PIP) -e '.[test,search,openvino]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test

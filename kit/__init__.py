@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from kit import (
         widgets as widgets,
     )
+    from kit.compression.budget import Budget as Budget
     from kit.compression.distill import distill as distill
     from kit.compression.prune import prune as prune
     from kit.compression.quantize import quantize as quantize
+    from kit.compression.recipes import Space as Space
+    from kit.compression.search import search as search
     from kit.compression.sensitivity import sensitivity as sensitivity
     from kit.conversion.export import export as export
     from kit.doctor import doctor as doctor
@@ -56,6 +59,9 @@ _VERBS = {
     "sensitivity": "kit.compression.sensitivity",
     "quantize": "kit.compression.quantize",
     "distill": "kit.compression.distill",
+    "search": "kit.compression.search",
+    "Budget": "kit.compression.budget",
+    "Space": "kit.compression.recipes",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",
