@@ -130,6 +130,8 @@ class Attempts:
                     return "stopped"
             except KeyboardInterrupt:
                 control.stop("interrupted")
+            finally:
+                self.steps.control = Control()  # what was found is fetched whatever ended the search
         if not trials:
             raise ArgumentError(f"the search was {control.ending} before the model itself was measured")
         return "out of time" if deadline.passed else control.ending

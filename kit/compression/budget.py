@@ -32,8 +32,9 @@ _UNITS: dict[str, tuple[str, float]] = {
     "µs": ("max_ms", 1e-3),
     "s": ("max_ms", 1e3),
 }
+_NUMBER = r"[1-9]\d{0,2}(?:,\d{3})+|\d+(?:\.\d+)?"
 _LIMIT = re.compile(
-    r"(?P<lose>lose )?(?:at most|no more than|up to|≤|<=) ?(?P<number>\d+(?:\.\d+)?) ?(?P<unit>\S+)"
+    rf"(?P<lose>lose )?(?:at most|no more than|up to|≤|<=) ?(?P<number>{_NUMBER}) ?(?P<unit>[^\d\W]+|%)"
 )
 _EXAMPLES = (
     "'lose at most 0.5 points; smallest', 'at most 50 kB; most accurate' or 'at most 2 ms; most accurate'"
@@ -94,7 +95,7 @@ class Budget:
         if not isinstance(text, str):
             raise ArgumentError(f"a budget is a kit.Budget or text such as {_EXAMPLES}; got {text!r}")
         found: dict[str, Any] = {}
-        for clause in re.split(r"[;,]| and ", text):
+        for clause in re.split(r";|,(?!\d)| and ", text):
             key, value = _clause(" ".join(clause.lower().split()), text)
             if key in found:
                 raise ArgumentError(f"the budget {text!r} says {key} twice")
@@ -165,6 +166,8 @@ def _clause(clause: str, text: str) -> tuple[str, Any]:
             raise ArgumentError(
                 f"{clause!r}: what may be lost is 'lose at most 0.5 points'; bytes and ms are 'at most 50 kB'"
             )
-        return key, float(match["number"]) * factor
+        return key, float(match["number"].replace(",", "")) * factor
     hint = nearest(clause, _GOALS)
-    raise ArgumentError(f"cannot read {clause!r} in the budget {text!r}{hint} Expected such as {_EXAMPLES}.")
+    raise ArgumentError(
+        f"cannot read {clause!r} in the budget {text!r}{hint or '.'} Expected such as {_EXAMPLES}."
+    )

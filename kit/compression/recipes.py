@@ -63,7 +63,7 @@ class Recipe:
         if self.ratio:
             how = "" if self.method == "even" else f" by {self.method}"
             labels = "" if self.taught else " on labels"
-            parts.append(f"−{self.ratio:.3g}{how}, {self.epochs} ep{labels}".replace("−0.", "−."))
+            parts.append(f"−{100 * self.ratio:.3g}%{how}, {self.epochs} ep{labels}")
         if self.scheme != "none":
             parts.append(SCHEMES[self.scheme])
         return ", ".join(parts + [name for name in (RUNTIMES[self.runtime],) if name]) or "as given"
@@ -120,29 +120,29 @@ class Space:
             raise ArgumentError(f"epochs, student_epochs and round_to must be 1 or more, got {self}")
 
     def suggest(self, choose: Chooser, nets: Sequence[str] = NETS[:1]) -> Recipe:
-        """Return the recipe that `choose` picks; what has an order is picked by its place in it."""
-        recipe = Recipe(
+        """Return the recipe that `choose` picks; what has an order is picked by its place in it.
+
+        Everything is asked for, even where it has no effect: samplers that cross recipes need all of them to
+        have the same parts.
+        """
+        return Recipe(
             net=choose.suggest_categorical("net", list(nets)),
             ratio=self.ratios[choose.suggest_int("ratio", 0, len(self.ratios) - 1)],
-            scheme=choose.suggest_categorical("scheme", list(self.schemes)),
-            runtime=choose.suggest_categorical("runtime", list(self.runtimes)),
-        )
-        if not recipe.ratio:
-            return recipe
-        return replace(
-            recipe,
             method=choose.suggest_categorical("method", list(self.methods)),
             epochs=self.epochs[choose.suggest_int("epochs", 0, len(self.epochs) - 1)],
             taught=choose.suggest_categorical("taught", list(self.taught)),
-        )
+            scheme=choose.suggest_categorical("scheme", list(self.schemes)),
+            runtime=choose.suggest_categorical("runtime", list(self.runtimes)),
+        ).plain()
 
     def places(self, recipe: Recipe) -> dict[str, Any]:
         """Return what `suggest` has to be answered to give this recipe."""
-        found = recipe.to_dict()
-        for key in ("ratio", "epochs"):
-            values = getattr(self, key if key == "epochs" else "ratios")
-            found[key] = values.index(found[key]) if found[key] in values else 0
-        return found if recipe.ratio else {k: found[k] for k in ("net", "ratio", "scheme", "runtime")}
+        idle = {"method": self.methods[0], "epochs": self.epochs[0], "taught": self.taught[0]}
+        found = recipe.to_dict() | ({} if recipe.ratio else idle)
+        return found | {
+            "ratio": self.ratios.index(found["ratio"]),
+            "epochs": self.epochs.index(found["epochs"]),
+        }
 
     def recipes(self, nets: Sequence[str] = NETS[:1]) -> list[Recipe]:
         """Return every recipe once, the plainest first."""

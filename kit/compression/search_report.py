@@ -97,7 +97,7 @@ class SearchReport(Readable):
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Return the table: header and rows, the best within the budget first, the rest by its goal."""
-        head = ["recipe", self.metric, "points", "kB", *(["ms"] if self.budget.timed else []), "s", "", ""]
+        head = ["recipe", self.metric, "points", "kB", *(["ms"] if self.budget.timed else []), "s", ""]
         measured = [t for t in self.trials if t.measured]
         measured.sort(key=lambda t: (t.excess(self.budget) > 0, t.rank(self.budget)))
         others = [t for t in self.trials if not t.measured]
@@ -113,13 +113,16 @@ class SearchReport(Readable):
         return [
             str(trial.recipe),
             "–" if trial.score is None else f"{scale * trial.score:.{digits}f}",
-            "–" if trial.drop is None else f"{-trial.drop:+.2f}",
+            "–" if trial.drop is None else f"{0.0 - trial.drop:+.2f}",
             "–" if trial.bytes is None else f"{trial.bytes / 1e3:,.1f}",
             *([("–" if trial.ms is None else f"{trial.ms:.3g}")] if self.budget.timed else []),
             f"{trial.seconds:.1f}",
             ", ".join(marks) or ("" if trial.measured else trial.outcome),
-            trial.reason,
         ]
+
+    def reasons(self) -> list[tuple[str, str]]:
+        """Return what was stopped early or failed, and why."""
+        return [(str(trial.recipe), trial.reason) for trial in self.trials if trial.reason]
 
     def summary(self) -> list[str]:
         """Return what happened, one sentence a line."""
@@ -138,11 +141,13 @@ class SearchReport(Readable):
         ]
 
     def __str__(self) -> str:
-        return "\n".join([table.text(*self.rows()), "", *self.summary()])
+        why = [f"{recipe}: {reason}" for recipe, reason in self.reasons()]
+        return "\n".join([table.text(*self.rows()), "", *why, *([""] if why else []), *self.summary()])
 
     def _repr_html_(self) -> str:
+        why = "".join(f"<li><b>{escape(recipe)}</b>: {escape(why)}</li>" for recipe, why in self.reasons())
         notes = "".join(f"<p>{escape(line)}</p>" for line in self.summary())
-        return table.html(f"{len(self.trials)} recipes tried", *self.rows()) + notes
+        return f"{table.html(f'{len(self.trials)} recipes tried', *self.rows())}<ul>{why}</ul>{notes}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dictionary fit for JSON."""

@@ -58,6 +58,7 @@ class Study:
     ) -> None:
         self._optuna = require("optuna", "search")
         self._budget, self._space, self._nets = budget, space, tuple(nets)
+        self._all = dict.fromkeys(space.recipes(nets))
         self._study = self._open(folder, identity)
         stored = [t.user_attrs["trial"] for t in self._study.trials if "trial" in t.user_attrs]
         self.trials = sorted((Trial.of(found) for found in stored), key=lambda trial: trial.number)
@@ -72,18 +73,18 @@ class Study:
                 return self._ask(recipe)
         for _ in range(_ASKED):
             handle = self._study.ask()
-            recipe = self._space.suggest(handle, self._nets).plain()
+            recipe = self._space.suggest(handle, self._nets)
             if recipe not in tried:
                 return handle, recipe
             self.drop(handle)
-        left = [recipe for recipe in self._space.recipes(self._nets) if recipe not in tried]
+        left = [recipe for recipe in self._all if recipe not in tried]
         return self._ask(self._random.choice(left)) if left else None
 
     def record(self, handle: Any, trial: Trial) -> None:
         """Keep what became of a recipe, and tell the sampler."""
         self.trials.append(trial)
         handle.set_user_attr("trial", trial.to_dict())
-        if trial.outcome == "failed":
+        if trial.outcome == "failed" or trial.recipe not in self._all:
             self.drop(handle)
             return
         first = self.trials[0]
@@ -92,7 +93,7 @@ class Study:
         # What was stopped early breaks the budget, and is said to cost what the model costs as it came.
         over = self._budget.excess(drop, size, trial.ms) + (not trial.measured)
         cost = (trial if trial.measured else first).cost(self._budget.cost)
-        handle.set_user_attr("excess", over)
+        handle.set_constraint("budget", min(over, 1e6))
         self._study.tell(handle, [drop, log2(cost)])
 
     def drop(self, handle: Any) -> None:
@@ -100,9 +101,13 @@ class Study:
         self._study.tell(handle, state=self._optuna.trial.TrialState.FAIL)
 
     def _ask(self, recipe: Recipe) -> tuple[Any, Recipe]:
-        """Return a handle for a recipe of our own choice."""
+        """Return a handle for a recipe of our own choice; the sampler learns of it if it is in the space."""
+        if recipe not in self._all:
+            return self._study.ask(), recipe
         self._study.enqueue_trial(self._space.places(recipe))
-        return self._study.ask(), recipe
+        handle = self._study.ask()
+        assert self._space.suggest(handle, self._nets) == recipe
+        return handle, recipe
 
     def _open(self, folder: Path | None, identity: Mapping[str, str]) -> Any:
         url = None if folder is None else f"sqlite:///{_made(folder).resolve() / FILE}"
@@ -131,9 +136,9 @@ class Study:
     def _sampler(self, name: str, seed: int) -> Any:
         samplers = self._optuna.samplers
         if name == "tpe":
-            return samplers.TPESampler(seed=seed, n_startup_trials=8, constraints_func=_excess)
+            return samplers.TPESampler(seed=seed, n_startup_trials=8)
         if name == "nsga2":
-            return samplers.NSGAIISampler(seed=seed, population_size=10, constraints_func=_excess)
+            return samplers.NSGAIISampler(seed=seed, population_size=10)
         if name == "random":
             return samplers.RandomSampler(seed=seed)
         raise unknown("sampler", name, SAMPLERS)
@@ -148,11 +153,6 @@ def quiet(optuna: Any) -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def _excess(trial: Any) -> tuple[float]:
-    """Return the one constraint: kept when it is 0."""
-    return (float(trial.user_attrs["excess"]),)
 
 
 def _made(folder: Path) -> Path:

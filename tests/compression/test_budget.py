@@ -40,6 +40,8 @@ def test_a_budget_is_read(text, expected):
         ("at most 0.5 points; smallest", "lose at most 0.5 points"),
         ("lose at most 50 kB; smallest", "at most 50 kB"),
         ("lose at most 1 point; lose at most 2 points; smallest", "says max_drop twice"),
+        ("lose at most 0,5 points; smallest", "cannot read 'lose at most 0,5 points'"),
+        ("at most 50; smallest", "cannot read 'at most 50'"),
         ("", "cannot read ''"),
         (0.5, "a budget is a kit.Budget or text"),
     ],

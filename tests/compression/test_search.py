@@ -118,6 +118,12 @@ def test_a_study_goes_on_where_it_ended_and_repeats_nothing(found, trained, data
     assert again.report.earlier == 3
     assert not again.report.made
     assert again.chosen.name == found.chosen.name
+    control = Control()
+    control.stop()
+    stopped = searched(trained, data, study=folder, trials=99, control=control)
+    assert stopped.report.ended == "stopped"
+    assert stopped.report.trials == found.report.trials
+    assert stopped.chosen.name == found.chosen.name
     more = searched(trained, data, study=folder, trials=99)
     assert more.report.ended == "exhausted"
     assert more.report.trials[:3] == found.report.trials
@@ -200,6 +206,27 @@ def test_a_listener_a_control_and_the_clock_end_it_too(trained, data):
     assert [trial.recipe for trial in late.report.trials] == [Recipe()]
     with pytest.raises(ArgumentError, match="stopped before the model itself was measured"):
         searched(trained, data, control=control)
+
+
+def test_a_budget_of_speed_tries_runtimes_and_a_student_is_another_net(trained, data, tmp_path):
+    space = Space(ratios=(0.0,), schemes=("none",), runtimes=("onnxruntime", "openvino"), student_epochs=1)
+    budget, student = "lose at most 90 points; fastest", kit.models.mobilenet(width=8)
+    found = searched(trained, data, budget=budget, space=space, student=student, study=tmp_path)
+    assert found.report.ended == "exhausted"
+    assert {(t.recipe.net, t.recipe.runtime) for t in found.report.trials} == {
+        (net, runtime) for net in ("given", "student") for runtime in space.runtimes
+    }
+    assert found.report.made["teach"] == 1
+    assert found.report.made["export"] == 2
+    times = [trial.ms for trial in found.report.trials]
+    assert min(times) > 0
+    assert found.report.chosen.ms == min(times)
+    assert found.chosen.model.runtime == found.report.chosen.recipe.runtime
+    assert kit.load(kit.save(found.chosen, tmp_path / "best")).model.runtime == found.chosen.model.runtime
+    again = searched(trained, data, budget=budget, space=space, student=student, study=tmp_path)
+    assert not again.report.made
+    with pytest.raises(ArgumentError, match="another student"):
+        searched(trained, data, budget=budget, space=space, study=tmp_path)
 
 
 def test_a_recipe_that_fails_is_told_and_a_budget_out_of_reach_too(trained, data):

@@ -30,6 +30,7 @@ def test_there_is_one_notebook_a_stage():
         "04_distill",
         "05_export",
         "06_benchmark",
+        "08_search",
     ]
 
 
