@@ -17,7 +17,8 @@ from kit.data.dataset import Dataset, Split
 from kit.errors import ArgumentError, CorruptFileError, MissingExtraError, ModelError
 from kit.training.control import Control, Stop
 
-SPACE = Space(ratios=(0.0, 0.5), methods=("even",), epochs=(1,), taught=(True,), schemes=("none", "static"))
+FIXED = {"methods": ("even",), "epochs": (1,), "taught": (True,), "runtimes": ("onnxruntime",)}
+SPACE = Space(ratios=(0.0, 0.5), schemes=("none", "static"), **FIXED)
 PLAIN = {"precision": "fp32", "layout": "contiguous", "lr": 3e-3, "batch_size": 64}
 BUDGET = "lose at most 2 points; smallest"
 
@@ -178,7 +179,7 @@ def press_ctrl_c(batch):
 
 
 def test_ctrl_c_in_a_training_keeps_what_was_found(trained, data):
-    space = Space(ratios=(0.5,), methods=("even",), epochs=(1,), taught=(True,), schemes=("none",))
+    space = Space(ratios=(0.5,), schemes=("none",), **FIXED)
     found = searched(trained, data, space=space, trials=5, augment=press_ctrl_c)
     assert found.report.ended == "interrupted"
     assert [trial.recipe for trial in found.report.trials] == [Recipe()]
@@ -230,7 +231,7 @@ def test_a_budget_of_speed_tries_runtimes_and_a_student_is_another_net(trained, 
 
 
 def test_a_recipe_that_fails_is_told_and_a_budget_out_of_reach_too(trained, data):
-    space = Space(ratios=(0.01,), methods=("even",), epochs=(1,), taught=(True,), schemes=("none",))
+    space = Space(ratios=(0.01,), schemes=("none",), **FIXED)
     found = searched(trained, data, budget="at most 900 bytes; most accurate", space=space)
     given, failed = found.report.trials
     assert failed.outcome == "failed"
