@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from kit import (
         widgets as widgets,
     )
+    from kit.compression.budget import Budget as Budget
     from kit.compression.codebook import cluster as cluster
     from kit.compression.distill import distill as distill
     from kit.compression.fastest import fastest as fastest
     from kit.compression.prune import prune as prune
     from kit.compression.quantize import quantize as quantize
+    from kit.compression.recipes import Space as Space
+    from kit.compression.search import search as search
     from kit.compression.sensitivity import sensitivity as sensitivity
     from kit.compression.squeeze import squeeze as squeeze
     from kit.conversion.export import export as export
@@ -63,6 +66,9 @@ _VERBS = {
     "cluster": "kit.compression.codebook",
     "squeeze": "kit.compression.squeeze",
     "fastest": "kit.compression.fastest",
+    "search": "kit.compression.search",
+    "Budget": "kit.compression.budget",
+    "Space": "kit.compression.recipes",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",

@@ -127,7 +127,7 @@ def _convert(module: nn.Module, inputs: Floats, target: Path, opset: int, tolera
         report.require()
     report = ParityReport(**{**vars(report), "path": str(target)})
     seen = hashlib.sha256(inputs.data).hexdigest()
-    return _Export(_fingerprint(module), seen, files.digest(target), opset, report, target)
+    return _Export(fingerprint(module), seen, files.digest(target), opset, report, target)
 
 
 def _answers(module: nn.Module, inputs: Floats) -> Floats:
@@ -182,14 +182,14 @@ def _remembered(module: nn.Module, inputs: Floats, opset: int) -> _Export | None
         return None
     if done.inputs != hashlib.sha256(inputs.data).hexdigest():
         return None
-    if done.weights != _fingerprint(module) or done.digest != files.digest(done.path):
+    if done.weights != fingerprint(module) or done.digest != files.digest(done.path):
         return None
     few = inputs[:64]  # weights may stay while the code changes: a quick look at the answers
     now = _answers(deepcopy(module).cpu().eval(), few)
     return done if np.abs(OnnxModel(done.path)(few) - now).max() <= done.report.tolerance else None
 
 
-def _fingerprint(module: nn.Module) -> str:
+def fingerprint(module: nn.Module) -> str:
     """Return a checksum of all weights and of the module's structure."""
     total = hashlib.sha256(repr(module).encode())
     for key, tensor in module.state_dict().items():
