@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kit import (
         widgets as widgets,
     )
+    from kit.compression.bits import bit_sensitivity as bit_sensitivity
     from kit.compression.distill import distill as distill
     from kit.compression.prune import prune as prune
     from kit.compression.quantize import quantize as quantize
@@ -55,6 +56,7 @@ _VERBS = {
     "prune": "kit.compression.prune",
     "sensitivity": "kit.compression.sensitivity",
     "quantize": "kit.compression.quantize",
+    "bit_sensitivity": "kit.compression.bits",
     "distill": "kit.compression.distill",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
