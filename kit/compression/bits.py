@@ -70,6 +70,12 @@ class BitScan(Readable):
     dense: Trial
     trials: Mapping[str, tuple[Trial, ...]]
 
+    @property
+    def least(self) -> int:
+        """The bytes of a file with the fewest bits everywhere, if layers added up."""
+        whole = self.dense.bytes
+        return whole + sum(min(0, *(trial.bytes - whole for trial in row)) for row in self.trials.values())
+
     def bits(self, budget: int) -> dict[str, int]:
         """Return the bits of each layer with the least loss in so many bytes, if layers added up.
 
@@ -79,15 +85,14 @@ class BitScan(Readable):
         Raises:
             ArgumentError: when the budget is out of reach.
         """
-        rows = [(self.dense, *trials) for trials in self.trials.values()]
+        rows = [(self.dense, *row) for row in self.trials.values()]
         smallest = [min(trial.bytes for trial in row) for row in rows]
-        fixed = self.dense.bytes + sum(small - self.dense.bytes for small in smallest)
         costs = [[t.bytes - small for t in row] for row, small in zip(rows, smallest, strict=True)]
-        if fixed > budget:
+        if self.least > budget:
             raise ArgumentError(
-                f"{budget:,} bytes are out of reach: the fewest bits everywhere leave about {fixed:,}"
+                f"{budget:,} bytes are out of reach: the fewest bits everywhere leave about {self.least:,}"
             )
-        chosen = knapsack([[trial.loss for trial in row] for row in rows], costs, budget - fixed)
+        chosen = knapsack([[trial.loss for trial in row] for row in rows], costs, budget - self.least)
         return {layer: (32, *BITS)[place] for layer, place in zip(self.trials, chosen, strict=True)}
 
     def plot(self) -> Figure:
@@ -228,7 +233,7 @@ class Workbench:
                 f"layer, has {smallest:,}; raise budget=, or start from a smaller net"
             )
         room, over = budget, 1
-        while over > 0 and room >= smallest:  # together layers take a few bytes more or less than alone
+        while over > 0 and room >= scan.least:  # together layers take a few bytes more or less than alone
             tried.append(self.trial(scan.bits(room)))
             over = tried[-1].bytes - budget
             room -= max(over, 0)
