@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kit import (
         widgets as widgets,
     )
+    from kit.compression.bits import bit_sensitivity as bit_sensitivity
     from kit.compression.budget import Budget as Budget
     from kit.compression.codebook import cluster as cluster
     from kit.compression.distill import distill as distill
@@ -62,6 +63,7 @@ _VERBS = {
     "prune": "kit.compression.prune",
     "sensitivity": "kit.compression.sensitivity",
     "quantize": "kit.compression.quantize",
+    "bit_sensitivity": "kit.compression.bits",
     "distill": "kit.compression.distill",
     "cluster": "kit.compression.codebook",
     "squeeze": "kit.compression.squeeze",

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from kit.compression.fake_quantization import straight_through
 from kit.compression.layers import check_names, weighted, within
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Grid(nn.Module):
         """Return the rounded weight."""
         step = self.step()
         levels = weight / step
-        return (levels + (levels.round() - levels).detach()) * step
+        return straight_through(levels) * step
 
     def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
         """Return what is kept and trained: the weight before rounding."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from kit import plots
 from kit.compression import onnx_layers
+from kit.measurement import table
 from kit.notebook import Readable
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from kit.compression.quantization_training import Learned
     from kit.measurement.evaluate import Agreement
 
     Floats = NDArray[np.float32]
@@ -35,6 +37,7 @@ class LayerNoise:
         operator: "Conv", "Gemm" or "MatMul".
         weights: how many.
         bits: what stores a weight: 4, 8, 16 or 32 bits.
+        bytes: of its weights and their scales in the file.
         weight_snr: signal-to-noise of the weights in decibels; infinite where nothing changed.
         output_snr: signal-to-noise of what the layer gives, with all errors before it, in decibels.
     """
@@ -43,6 +46,7 @@ class LayerNoise:
     operator: str
     weights: int
     bits: int
+    bytes: int
     weight_snr: float
     output_snr: float
 
@@ -61,6 +65,7 @@ class QuantizeReport(Readable):
         operators: what ONNX Runtime executes on this machine after its own fusions, counted.
         calibration: how the ranges of activations were found; empty where none are needed.
         notes: what else is worth knowing.
+        learned: what the training gave; None without. The noise is then that of rounding the trained weights.
     """
 
     scheme: str
@@ -73,6 +78,7 @@ class QuantizeReport(Readable):
     operators: Mapping[str, int]
     calibration: str = ""
     notes: tuple[str, ...] = ()
+    learned: Learned | None = None
 
     @property
     def fused(self) -> int:
@@ -87,33 +93,26 @@ class QuantizeReport(Readable):
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dictionary fit for JSON."""
         return {
-            **asdict(self),
+            **asdict(replace(self, learned=None, change=None)),
             "change": self.change and self.change.to_dict(),
+            "learned": self.learned and self.learned.to_dict(),
             "operators": dict(self.operators),
             "fused": self.fused,
         }
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table, header first: a row a layer."""
+        head = ("layer", "operator", "weights", "bits", "bytes", "weights, dB", "output, dB")
+        return [head, *map(_row, self.layers)]
+
     def __str__(self) -> str:
-        lines = [
-            f"{'layer':<16} {'operator':<8} {'weights':>10} {'bits':>4} {'weights dB':>10} {'output dB':>9}",
-            *(
-                f"{row.name:<16.16} {row.operator:<8} {row.weights:>10,} {row.bits:>4} "
-                f"{_decibel(row.weight_snr):>10} {_decibel(row.output_snr):>9}"
-                for row in self.layers
-            ),
-            *(f"{key}: {value}" for key, value in self._facts()),
-        ]
-        return "\n".join(lines)
+        head, *body = self.rows()
+        return "\n".join([table.text(head, body), *(f"{key}: {value}" for key, value in self._facts())])
 
     def _repr_html_(self) -> str:
-        head = "<tr><th>layer<th>operator<th>weights<th>bits<th>weights, dB<th>output, dB</tr>"
-        rows = "".join(
-            f"<tr><td>{escape(row.name)}<td>{row.operator}<td>{row.weights:,}<td>{row.bits}"
-            f"<td>{_decibel(row.weight_snr)}<td>{_decibel(row.output_snr)}</tr>"
-            for row in self.layers
-        )
+        head, *body = self.rows()
         facts = "".join(f"<li>{escape(key)}: {escape(value)}</li>" for key, value in self._facts())
-        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table><ul>{facts}</ul>"
+        return f"{table.html('signal-to-noise of each layer', head, body)}<ul>{facts}</ul>"
 
     def _facts(self) -> list[tuple[str, str]]:
         ratio = self.bytes_before / self.bytes_after
@@ -123,6 +122,8 @@ class QuantizeReport(Readable):
         ]
         if self.calibration:
             facts.append(("calibration", self.calibration))
+        if self.learned is not None:
+            facts.append(("training", str(self.learned)))
         if self.change is not None:
             facts.append(("accuracy", str(self.change)))
         if self.scheme in {"static", "dynamic"}:
@@ -153,11 +154,19 @@ def noise(
             layer.operator,
             layer.count,
             bits.get(layer.name, 32),
+            _bytes(after, layer.weight),
             decibels(old[layer.name], new[layer.name]),
             decibels(expected[layer.output], got[outputs[layer.output]]),
         )
         for layer in found
     )
+
+
+def _bytes(model: onnx.ModelProto, weight: str) -> int:
+    """Return the bytes of a weight in a file, and of what belongs to it."""
+    parts = ("", "_quantized", "_packed", "_scale", "_zero_point", "_shape", "_bf16")
+    names = {f"{weight}{part}" for part in parts}
+    return sum(tensor.ByteSize() for tensor in model.graph.initializer if tensor.name in names)
 
 
 def _tensor_of(model: onnx.ModelProto, name: str) -> str:
@@ -178,6 +187,11 @@ def decibels(signal: Floats, noisy: Floats) -> float:
     if error == 0:
         return float("inf")
     return float(10 * np.log10(max(power, 1e-300) / error))
+
+
+def _row(row: LayerNoise) -> tuple[str, ...]:
+    counts = (f"{row.weights:,}", str(row.bits), f"{row.bytes:,}")
+    return (row.name, row.operator, *counts, _decibel(row.weight_snr), _decibel(row.output_snr))
 
 
 def _decibel(value: float) -> str:

@@ -13,20 +13,22 @@ import onnx
 from kit import device as hardware
 from kit import files
 from kit.compression import integer, weight_only
-from kit.compression.onnx_layers import check_float, layers, prepare
-from kit.compression.quantization_plan import Plan, decide
+from kit.compression.bits import Workbench
+from kit.compression.float_file import NEEDS_DATA, checked_file, float_variant
+from kit.compression.onnx_layers import layers, prepare
+from kit.compression.quantization_plan import WEIGHTS, Plan, check_mixed, decide
 from kit.compression.quantization_report import QuantizeReport, noise
-from kit.conversion.export import export
+from kit.compression.quantization_training import Training, learn
 from kit.conversion.parity import check
 from kit.data import as_dataset
-from kit.errors import ArgumentError, DeviceError, ModelError, unknown
+from kit.errors import ArgumentError, DeviceError, unknown
 from kit.measurement.evaluate import agreement
 from kit.runtime.engines import openvino_core
 from kit.runtime.onnx_model import OnnxModel, open_file, optimized_operators
 from kit.variant import Variant, as_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
     from torch import nn
@@ -40,10 +42,10 @@ SCHEMES = {
     "dynamic": "int8 dynamic",
     "weights8": "8-bit weights",
     "weights4": "4-bit weights",
+    "mixed": "mixed bits",
     "fp16": "fp16",
     "bf16": "bf16",
 }
-_NEEDS_DATA = "a module is exported before it is quantized: give data, whose inputs prove the export equal"
 METHODS = ("minmax", "entropy", "percentile")
 
 
@@ -51,16 +53,24 @@ def quantize(
     model: nn.Module | Variant,
     data: Any = None,
     *,
-    scheme: Literal["static", "dynamic", "weights8", "weights4", "fp16", "bf16"] = "static",
+    scheme: Literal["static", "dynamic", "weights8", "weights4", "mixed", "fp16", "bf16"] = "static",
     target: Literal["auto", "x86", "arm", "tensorrt"] = "auto",
     calibration: int = 512,
     method: Literal["minmax", "entropy", "percentile"] = "minmax",
     per_channel: bool = True,
     reduce_range: bool | Literal["auto"] = "auto",
     exclude: Collection[str] | Literal["auto"] = "auto",
+    bits: Mapping[str, int] | None = None,
+    budget: int | None = None,
+    block: int | None = weight_only.BLOCK,
+    finetune: int = 0,
+    distill: bool = True,
+    temperature: float = 4.0,
+    weight: float = 0.7,
     seed: int = 0,
     path: str | Path | None = None,
     name: str | None = None,
+    **training: Any,
 ) -> Variant:
     """Store weights, and with some schemes compute, in fewer bits.
 
@@ -69,11 +79,13 @@ def quantize(
     | static | weights and activations, int8; ranges measured beforehand | about 4x smaller, and faster |
     | dynamic | matrix products, int8; ranges measured at each call | faster transformers, no calibration |
     | weights8, weights4 | weights alone | about 4x or 7x smaller; no faster |
+    | mixed | weights alone, each layer with bits of its own | as small as a budget says |
     | fp16 | weights, and arithmetic where the runtime has it | 2x smaller |
     | bf16 | weights, and arithmetic on OpenVINO | 2x smaller, faster with AMX or AVX512-BF16 |
 
     A module is exported first, with parity proven; the quantized file is opened in a fresh process and
-    must give there what it gives here.
+    must give there what it gives here. With `finetune` the net learns while it is rounded exactly as the file
+    will be (quantization-aware training); the scales are learned too, and the file has those.
 
     Args:
         model: a variant (module or ONNX file), or a module together with `data`.
@@ -88,43 +100,71 @@ def quantize(
         reduce_range: 7 bits for weights; "auto" where sums would overflow 16 bits (x86 without VNNI).
         exclude: layers, or modules that contain them, to leave in float32; "auto" leaves those narrow
             first convolutions that float32 computes faster on x86; `()` leaves none.
-        seed: the seed that draws the calibration samples.
+        bits: for "mixed": 4, 8 or 32 by layer name; layers not named keep 32.
+        budget: for "mixed" instead of `bits`: most bytes that the file may have. The bits are chosen by what
+            each layer alone does to the answers on the validation split, see `kit.bit_sensitivity`.
+        block: how many weights share a scale at 4 bits: 16, 32, 64 and so on; None for all of an output,
+            which is smaller and rounds worse, until it is trained.
+        finetune: epochs of training; 0 for none. With "static", "weights8", "weights4" and "mixed".
+        distill: learn from the float32 model's answers as well as from the labels.
+        temperature, weight: of that distillation, as in `kit.distill`.
+        seed: the seed that draws the calibration samples, and of the training.
         path: the file to write; by default one in this process's temporary folder.
         name: the variant's name.
+        training: with `finetune`: anything else that `kit.train` takes, such as `lr` or `augment`.
 
     Returns:
         A variant whose model is an `OnnxModel`; its report is a `QuantizeReport`.
 
     Raises:
-        ArgumentError: when a name is unknown, calibration is empty or data is missing.
+        ArgumentError: when a name is unknown, calibration is empty, data missing, or a budget out of reach.
         DeviceError: when no runtime here computes in bf16.
-        ModelError: when the model is quantized already or has nothing to quantize.
+        ModelError: when the model is quantized already, has nothing to quantize, or cannot be trained.
+        ParityError: when the file answers otherwise than the net that was trained.
 
     Example: `int8 = kit.quantize(dense, data)`
     """
-    _check_arguments(scheme, target, calibration, method, data)
+    _check_arguments(scheme, target, calibration, method, data, learns=bool(finetune) or budget is not None)
+    check_mixed(scheme, bits, budget, block)
+    how = Training.of(
+        scheme,
+        finetune,
+        distill=distill,
+        temperature=temperature,
+        weight=weight,
+        seed=seed,
+        given=training,
+    )
     dataset = None if data is None else as_dataset(data)
     if dataset is None and not isinstance(model, Variant):
-        raise ArgumentError(_NEEDS_DATA)
+        raise ArgumentError(NEEDS_DATA)
     variant = as_variant(model, dataset.signature if dataset else None)
-    source = _float_variant(variant, dataset)
-    original = _checked_file(source)
+    source = float_variant(variant, dataset)
+    original = checked_file(source)
     goal = Path(path) if path else files.scratch(f"{_slug(name or variant.name)}-{scheme}.onnx")
     with tempfile.TemporaryDirectory(prefix="maaskit-quantize-") as folder:
         prepared = Path(folder) / "prepared.onnx"
         prepare(original, prepared)
+        found = layers(onnx.load(prepared))
+        if budget is not None and dataset is not None:
+            bits = Workbench(variant, prepared, dataset, block=block, seed=seed).spend(budget)
         plan = decide(
-            layers(onnx.load(prepared)),
+            found,
             scheme=scheme,
             target=target,
             method=method,
             per_channel=per_channel,
             reduce_range=reduce_range,
             exclude=exclude,
+            bits=bits,
+            block=block,
         )
         inputs = _samples(variant, dataset, calibration, seed)
         with files.atomic(goal) as temporary:
-            bits = _write(plan, prepared, temporary, inputs)
+            _write(plan, prepared, temporary, inputs)
+            learned = None
+            if how is not None and dataset is not None:
+                learned = learn(how, plan, prepared, temporary, variant, dataset)
             result = OnnxModel(temporary, **_runtime(scheme))
             _check_fresh(result, inputs)
         result = OnnxModel(goal, **_runtime(scheme))
@@ -135,7 +175,7 @@ def quantize(
         report = QuantizeReport(
             scheme=scheme,
             format=plan.format,
-            layers=noise(onnx.load(prepared), onnx.load(goal), inputs[:64], bits),
+            layers=noise(onnx.load(prepared), onnx.load(goal), inputs[:64], plan.bits(found)),
             change=change,
             bytes_before=original.stat().st_size,
             bytes_after=goal.stat().st_size,
@@ -143,18 +183,25 @@ def quantize(
             operators=optimized_operators(goal),
             calibration=f"{method} on {len(inputs):,} validation samples" if scheme == "static" else "",
             notes=plan.notes,
+            learned=learned,
         )
     settings: dict[str, Any] = {"scheme": scheme, "format": report.format}
     if scheme == "static":
         settings |= {"calibration": len(inputs), "method": method, "seed": seed}
     if plan.excluded:
         settings["exclude"] = sorted(plan.excluded)
+    if scheme == "mixed":
+        settings["bits"] = plan.bits(found)
+    if how is not None:
+        settings |= how.recipe()
     return variant.derive(
         result, "quantize", settings, name=name or f"{variant.name} {SCHEMES[scheme]}", report=report
     )
 
 
-def _check_arguments(scheme: str, target: str, calibration: int, method: str, data: Any) -> None:
+def _check_arguments(
+    scheme: str, target: str, calibration: int, method: str, data: Any, *, learns: bool
+) -> None:
     for kind, given, known in (
         ("scheme", scheme, tuple(SCHEMES)),
         ("target", target, ("auto", *integer.LAYOUTS)),
@@ -164,6 +211,10 @@ def _check_arguments(scheme: str, target: str, calibration: int, method: str, da
             raise unknown(kind, given, known)
     if scheme == "static" and data is None:
         raise ArgumentError("static quantization measures ranges on real samples: give data")
+    if data is None and learns:
+        raise ArgumentError(
+            "to train, or to choose bits by what they do to the answers, takes samples: give data"
+        )
     if calibration < 1:
         raise ArgumentError(f"calibration needs at least 1 sample, got {calibration}; 200 to 1,000 are usual")
     if scheme == "bf16":
@@ -177,28 +228,6 @@ def _require_bf16() -> None:
         )
 
 
-def _float_variant(variant: Variant, dataset: Dataset | None) -> Variant:
-    """Return the ONNX variant to start from: the one given, or the module's export."""
-    if isinstance(variant.model, OnnxModel):
-        return variant
-    if dataset is None:
-        raise ArgumentError(
-            f"{variant.name!r} is a module and is exported first: give data to prove it equal"
-        )
-    return export(variant, data=dataset)
-
-
-def _checked_file(source: Variant) -> Path:
-    """Return the file of a float32 variant that has something to quantize."""
-    assert source.file is not None  # an OnnxModel always has one
-    model = onnx.load(source.file)
-    check_float(model, source.name)
-    if not layers(model):
-        kinds = sorted({node.op_type for node in model.graph.node})
-        raise ModelError(f"{source.name!r} has no Conv, Gemm or MatMul to quantize, only {', '.join(kinds)}")
-    return source.file
-
-
 def _samples(variant: Variant, dataset: Dataset | None, count: int, seed: int) -> Floats:
     """Return validation samples, or random ones (for the self-check alone) when there are no data."""
     if dataset is None:
@@ -207,10 +236,8 @@ def _samples(variant: Variant, dataset: Dataset | None, count: int, seed: int) -
     return np.asarray(dataset.valid.take(count, seed).inputs.numpy(), dtype=np.float32)
 
 
-def _write(plan: Plan, prepared: Path, target: Path, inputs: Floats) -> dict[str, int]:
-    """Write the quantized file and return the bits of each layer's weights."""
-    found = layers(onnx.load(prepared))
-    names = [layer.name for layer in found if layer.name not in plan.excluded]
+def _write(plan: Plan, prepared: Path, target: Path, inputs: Floats) -> None:
+    """Write the quantized file."""
     if plan.scheme == "static":
         integer.static(
             prepared,
@@ -222,17 +249,12 @@ def _write(plan: Plan, prepared: Path, target: Path, inputs: Floats) -> dict[str
             reduce_range=plan.reduce_range,
             excluded=plan.excluded,
         )
-        return dict.fromkeys(names, 7 if plan.reduce_range else 8)
-    if plan.scheme == "dynamic":
+    elif plan.scheme == "dynamic":
         integer.dynamic(prepared, target, excluded=plan.excluded)
-        return {layer.name: 8 for layer in found if layer.operator != "Conv" and layer.name in names}
-    if plan.scheme in {"weights8", "weights4"}:
-        return weight_only.quantize_weights(prepared, target, int(plan.scheme[-1]), plan.excluded)
-    if plan.excluded:
-        raise ArgumentError(f"{plan.scheme} converts the whole file; exclude= belongs to the integer schemes")
-    write = weight_only.to_float16 if plan.scheme == "fp16" else weight_only.to_bfloat16
-    write(prepared, target)
-    return dict.fromkeys(names, 16)
+    elif plan.scheme in WEIGHTS:
+        weight_only.quantize_weights(prepared, target, plan.forms)
+    else:
+        (weight_only.to_float16 if plan.scheme == "fp16" else weight_only.to_bfloat16)(prepared, target)
 
 
 def _runtime(scheme: str) -> dict[str, Any]:

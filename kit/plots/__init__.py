@@ -9,11 +9,12 @@ from kit.plots.latency import latency, throughput
 from kit.plots.pareto import Point, pareto
 from kit.plots.prediction import prediction
 from kit.plots.pruning import layer_bars, sensitivity, weight_histograms
-from kit.plots.quantization import levels, signal_to_noise
+from kit.plots.quantization import bit_sensitivity, levels, signal_to_noise
 from kit.plots.training import training_curves
 
 __all__ = [
     "Point",
+    "bit_sensitivity",
     "caption",
     "checklist",
     "confusion",

@@ -9,7 +9,7 @@ import numpy as np
 from kit.plots.canvas import COLOURS, caption, new_figure, style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
@@ -59,4 +59,28 @@ def levels(weights: ArrayLike, steps: ArrayLike, *, title: str = "") -> Figure:
     axis.set_ylabel("weights")
     axis.set_title(title, fontsize=10)
     caption(figure, f"{values.size:,} weights")
+    return figure
+
+
+def bit_sensitivity(losses: Mapping[str, Sequence[float]], bits: Sequence[int], *, text: str = "") -> Figure:
+    """Draw what few bits in one layer alone do to the answers, a row a layer, on a log scale.
+
+    Args:
+        losses: the loss at each number of bits, by layer.
+        bits: these numbers.
+        text: the caption.
+    """
+    figure, axis = new_figure(width=6.4, height=0.3 * len(losses) + 1.3)
+    places = np.arange(len(losses))
+    values = np.array(list(losses.values()), dtype=float)
+    for index, number in enumerate(bits):
+        axis.plot(values[:, index], places, label=f"{number} bits", **{**style(index), "linestyle": ""})
+    axis.hlines(places, values.min(1), values.max(1), color="#bbbbbb", linewidth=1, zorder=0)
+    axis.set_yticks(places, list(losses), fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.set_xlabel("loss: distance from the answers of float32")
+    axis.legend(fontsize=8, frameon=False)
+    axis.set_title("What fewer bits in one layer alone do", fontsize=10)
+    caption(figure, text)
     return figure

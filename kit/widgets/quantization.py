@@ -64,7 +64,9 @@ class Quantization(VerbPanel):
         module = self.model.model
         self._module = module if isinstance(module, torch.nn.Module) else None
         layers = list(weighted_layers(self._module)) if self._module else []
-        self.scheme = W.Dropdown(options=list(SCHEMES), value=scheme, description="Scheme")
+        named = bool({"bits", "budget"} & set(settings))  # "mixed" makes no sense without one of them
+        schemes = [known for known in SCHEMES if named or known != "mixed"]
+        self.scheme = W.Dropdown(options=schemes, value=scheme, description="Scheme")
         self.exclude = W.SelectMultiple(
             options=layers, rows=min(6, len(layers) or 1), description="Keep in float32"
         )
