@@ -31,12 +31,15 @@ if TYPE_CHECKING:
         widgets as widgets,
     )
     from kit.compression.budget import Budget as Budget
+    from kit.compression.codebook import cluster as cluster
     from kit.compression.distill import distill as distill
+    from kit.compression.fastest import fastest as fastest
     from kit.compression.prune import prune as prune
     from kit.compression.quantize import quantize as quantize
     from kit.compression.recipes import Space as Space
     from kit.compression.search import search as search
     from kit.compression.sensitivity import sensitivity as sensitivity
+    from kit.compression.squeeze import squeeze as squeeze
     from kit.conversion.export import export as export
     from kit.doctor import doctor as doctor
     from kit.measurement.benchmark import benchmark as benchmark
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from kit.notebook import fast as fast
     from kit.runtime.folder import load as load
     from kit.runtime.folder import save as save
+    from kit.runtime.packed import pack as pack
     from kit.runtime.session import open as open  # noqa: A004 -- the verb for every format
     from kit.training.train import train as train
     from kit.variant import Variant as Variant
@@ -59,6 +63,9 @@ _VERBS = {
     "sensitivity": "kit.compression.sensitivity",
     "quantize": "kit.compression.quantize",
     "distill": "kit.compression.distill",
+    "cluster": "kit.compression.codebook",
+    "squeeze": "kit.compression.squeeze",
+    "fastest": "kit.compression.fastest",
     "search": "kit.compression.search",
     "Budget": "kit.compression.budget",
     "Space": "kit.compression.recipes",
@@ -66,6 +73,7 @@ _VERBS = {
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",
     "load": "kit.runtime.folder",
+    "pack": "kit.runtime.packed",
     "benchmark": "kit.measurement.benchmark",
     "compare": "kit.measurement.compare",
     "Comparison": "kit.measurement.compare",

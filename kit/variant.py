@@ -180,8 +180,9 @@ class Variant:
         """
         import torch
 
-        if isinstance(self.model, torch.nn.Module):
-            return self.model
+        inner = getattr(self.model, "module", self.model)  # a module that is run in a certain way
+        if isinstance(inner, torch.nn.Module):
+            return inner
         ancestor = self.parent
         while ancestor is not None and not isinstance(ancestor.model, torch.nn.Module):
             ancestor = ancestor.parent

@@ -18,6 +18,7 @@ from kit.data import as_dataset
 from kit.errors import ArgumentError
 from kit.measurement.evaluate import evaluate
 from kit.measurement.size import nonzero, parameters
+from kit.notebook import Readable
 from kit.runtime import packed
 from kit.training.batches import steps_of
 from kit.training.loop import fit
@@ -41,7 +42,7 @@ _WEIGH_AT = (0.6, 0.75, 0.95)  # when the estimate is set right by really packin
 
 
 @dataclass(frozen=True)
-class SqueezeReport:
+class SqueezeReport(Readable):
     """What `squeeze` did.
 
     Attributes:

@@ -113,6 +113,8 @@ def check(
     tolerance: float = 1e-5,
     runtime: str = "onnxruntime",
     precision: str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
 ) -> ParityReport:
     """Run a file in a fresh process and compare its outputs with those of its original.
 
@@ -122,7 +124,7 @@ def check(
         expected: the original's outputs (N, outputs) float32, or one such array for each batch size.
         batches: the batch sizes to run with; the last batch may be smaller.
         tolerance: the largest absolute difference that counts as equal.
-        runtime, precision: as in `kit.open`.
+        runtime, precision, threads, device: as in `kit.open`.
 
     Returns:
         The report; `report.require()` raises when the file differs.
@@ -146,6 +148,8 @@ def check(
             "tolerance": tolerance,
             "runtime": runtime,
             "precision": precision,
+            "threads": threads,
+            "device": device,
         }
         return _report(request, len(inputs), _ask(request))
 
@@ -203,7 +207,8 @@ def _examine(request: Mapping[str, Any]) -> dict[str, Any]:
     inputs = np.load(folder / "inputs.npy")
     expected = {batch: np.load(folder / f"expected-{batch}.npy") for batch in batches}
     try:
-        engine = open_file(Path(request["path"]), runtime=request["runtime"], precision=request["precision"])
+        how = {key: request[key] for key in ("runtime", "precision", "threads", "device")}
+        engine = open_file(Path(request["path"]), **how)
     except KitError as error:
         return {"problem": f"cannot be opened: {error}", "suspects": suspects_of_words(str(error), inputs)}
     got: dict[int, Floats] = {}

@@ -92,7 +92,7 @@ def benchmark(
         rounds: in each block; by default as many as the time allows, up to 20.
         runtime: as for `kit.open`: "auto", "torch", "onnxruntime" or "openvino".
         device: as for `kit.open`.
-        threads: of each session; by default all cores on the wall clock, one on the cpu clock.
+        threads: of each session; by default as many as its card says, else all cores; on the cpu clock one.
         clock: "wall", "cpu" (processor time of all threads), or "auto": cpu when others keep the
             machine busy, else wall.
         control: whether the first candidate takes part twice.
@@ -113,12 +113,12 @@ def benchmark(
     shape = next(iter(batches.values())).shape[1:]
     entries = with_controls(given, shape, control=control)
     chosen = Clock.choose(clock)
-    cores = threads or (1 if chosen.name == "cpu" else hardware.threads())
-    run = _Run(entries, batches, chosen, seed, {"runtime": runtime, "device": device, "threads": cores})
+    cores = threads or (1 if chosen.name == "cpu" else None)
+    run = Run(entries, batches, chosen, seed, {"runtime": runtime, "device": device, "threads": cores})
     watch, before = Watch(), hardware.load()
     times, plans, opening = run.measure(blocks, rounds, seconds)
     others, after = watch.others(), hardware.load()
-    peaks = _peaks(given, shape, batch_sizes, cores, runtime) if memory else {}
+    peaks = _peaks(given, shape, batch_sizes, cores or hardware.threads(), runtime) if memory else {}
     roles = [(entry.name, entry.role) for entry in entries]
     timings = []
     for size in batches:
@@ -136,7 +136,7 @@ def benchmark(
     )
 
 
-class _Run:
+class Run:
     """One interleaved run over all candidates and batch sizes."""
 
     def __init__(

@@ -106,8 +106,8 @@ def with_controls(given: list[Candidate], shape: tuple[int, ...], *, control: bo
 
 
 def _empty_elsewhere(given: list[Candidate], shape: tuple[int, ...]) -> list[Candidate]:
-    """Return an empty model for each runtime other than ONNX Runtime that a variant was made for."""
-    made = {c.runtime: c.model.signature for c in given if c.runtime and isinstance(c.model, Variant)}
+    """Return an empty model for each runtime of files but ONNX Runtime that a variant was made for."""
+    made = {str(c.runtime): c.model.signature for c in given if c.file and isinstance(c.model, Variant)}
     made.pop("onnxruntime", None)
     return [
         Candidate(name, Variant(OnnxModel(empty(shape), runtime=runtime), name, signature), "overhead")

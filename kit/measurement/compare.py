@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 from kit.conversion.export import export
@@ -15,14 +16,16 @@ from kit.measurement import graph, size
 from kit.measurement.benchmark import benchmark
 from kit.measurement.comparison import Comparison, Row
 from kit.measurement.evaluate import agree, score
+from kit.measurement.glance import glance
 from kit.measurement.predict import logits
+from kit.measurement.products import subnormal
 from kit.measurement.traits import traits
 from kit.measurement.why import Facts, reasons
 from kit.runtime.session import open as open_session
+from kit.runtime.torch_model import TorchModel
 from kit.variant import as_variant
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from kit.data import Dataset
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Row", "compare"]
 
 _RUNTIMES = ("onnxruntime", "openvino", "native")
+_FEW = 4  # samples in which subnormal numbers are looked for
+_GLANCE = 0.03  # s for each model on one thread, to see what threads bring
 
 
 def compare(
@@ -82,11 +87,11 @@ def compare(
     data = as_dataset(data)
     measured = [_measurable(variant, data, runtime) for variant in _named(variants, data)]
     on: Runtime = "openvino" if runtime == "openvino" else "auto"
-    outputs, runtimes = [], []
+    outputs, ran = [], []
     for variant in measured:
-        with open_session(variant, runtime=on, device=device) as session:
+        with open_session(variant, runtime=on, device=device, threads=threads) as session:
             outputs.append(logits(session, data[split]))
-            runtimes.append(session.runtime)
+            ran.append((session.runtime, session.threads))
     timed = benchmark(
         measured,
         data,
@@ -99,7 +104,12 @@ def compare(
         memory=memory,
         seed=seed,
     )
-    facts = [_facts(variant, timed, used) for variant, used in zip(measured, runtimes, strict=True)]
+    inputs = data[split].inputs[:_FEW].numpy()
+    gains = _gains(measured, timed, inputs, runtime=on, device=device)
+    facts = [
+        _facts(variant, timed, *how, gains.get(variant.name), inputs)
+        for variant, how in zip(measured, ran, strict=True)
+    ]
     rows = [
         _row(variant, outputs, index, facts, timed, data, split) for index, variant in enumerate(measured)
     ]
@@ -128,12 +138,31 @@ def _named(variants: Any, data: Dataset) -> list[Variant]:
 
 def _measurable(variant: Variant, data: Dataset, runtime: str) -> Variant:
     """Return the variant as it will run: exported, unless modules run natively."""
-    if runtime == "native" or not isinstance(variant.model, torch.nn.Module):
+    moved = (torch.nn.Module, TorchModel) if runtime == "openvino" else torch.nn.Module
+    if runtime == "native" or not isinstance(variant.model, moved):
         return variant
     return export(variant, "onnx", data=data).renamed(variant.name)
 
 
-def _facts(variant: Variant, timed: Benchmark, runtime: str) -> Facts:
+def _gains(
+    measured: list[Variant], timed: Benchmark, inputs: NDArray[np.float32], **how: Any
+) -> dict[str, float]:
+    """Return how many times faster each is on all threads than on one; nothing where there is but one."""
+    if timed.clock != "wall" or (timed.threads or 1) < 2:
+        return {}
+    batch = np.resize(inputs, (timed.batch_sizes[0], *inputs.shape[1:]))
+    alone = glance({v.name: v for v in measured}, batch, seconds=_GLANCE, threads=1, **how)
+    return {name: ms / timed[name].latency.value for name, ms in alone.items()}
+
+
+def _facts(
+    variant: Variant,
+    timed: Benchmark,
+    runtime: str,
+    threads: int,
+    gain: float | None,
+    inputs: NDArray[np.float32],
+) -> Facts:
     timing, file = timed[variant.name], variant.file
     count, filled = size.parameters(variant), size.nonzero(variant)
     sparse = file is not None and filled < 0.8 * count
@@ -148,8 +177,10 @@ def _facts(variant: Variant, timed: Benchmark, runtime: str) -> Facts:
         verdict=timing.verdict,
         zipped=len(zlib.compress(file.read_bytes(), 9)) if sparse and file else None,
         batches={batch: timed.at(variant.name, batch).speedup.value for batch in timed.batch_sizes},
-        threads=timed.threads,
+        threads=1 if timed.clock == "cpu" and threads else threads,
+        gain=gain,
         runtime=runtime,
+        subnormal=subnormal(file, inputs) if file else 0.0,
         storage=graph.weights(file).type if file else "float32",
         traits=traits(file, variant.signature.shape) if file and runtime == "onnxruntime" else None,
     )

@@ -1,26 +1,21 @@
-"""What an ONNX file holds: its weights, the multiply-accumulates of its nodes, its side files."""
+"""What an ONNX file holds: its weights and its side files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.errors import ModelError
 from kit.runtime import gate
-from kit.runtime.engines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     import onnx
-
-    Shapes = Mapping[str, tuple[int, ...]]
 
 # Which inputs of a quantized operator are weights or biases; of other operators all of them may be.
 # Source: https://onnx.ai/onnx/operators and onnxruntime's docs/ContribOperators.md.
@@ -45,24 +40,6 @@ _ZERO_POINTS = {
     "QLinearConv": 5,
     "QLinearMatMul": 5,
 }
-# Of the products, the inputs whose shapes give the arithmetic: (activations, weights).
-_PRODUCTS = {
-    "Conv": (0, 1),
-    "FusedConv": (0, 1),
-    "ConvInteger": (0, 1),
-    "QLinearConv": (0, 3),
-    "ConvTranspose": (0, 1),
-    "Gemm": (0, 1),
-    "FusedGemm": (0, 1),
-    "QGemm": (0, 3),
-    "MatMul": (0, 1),
-    "FusedMatMul": (0, 1),
-    "MatMulInteger": (0, 1),
-    "DynamicQuantizeMatMul": (0, 1),
-    "MatMulIntegerToFloat": (0, 1),
-    "QLinearMatMul": (0, 3),
-    "MatMulNBits": (0, 1),
-}
 
 
 @dataclass(frozen=True)
@@ -80,42 +57,9 @@ class Weights:
     type: str
 
 
-@dataclass(frozen=True)
-class Product:
-    """One convolution or matrix product.
-
-    Attributes:
-        operator: its name in the file.
-        macs: multiply-accumulates for one sample.
-        depthwise: whether it is a convolution of each channel on its own.
-    """
-
-    operator: str
-    macs: int
-    depthwise: bool
-
-
 def weights(path: Path) -> Weights:
     """Count the weights of an ONNX file, without scales, zero points, shapes and scalar constants."""
     return _weights(path, path.stat().st_mtime_ns)
-
-
-def macs(path: Path, shape: tuple[int, ...]) -> int:
-    """Count the multiply-accumulates for one sample of this shape.
-
-    Raises:
-        ModelError: when the file cannot run on such a sample.
-    """
-    return sum(product.macs for product in products(path, shape))
-
-
-def products(path: Path, shape: tuple[int, ...]) -> tuple[Product, ...]:
-    """List the convolutions and matrix products of a file with what each costs for one sample.
-
-    Raises:
-        ModelError: when the file cannot run on such a sample.
-    """
-    return _products(path, path.stat().st_mtime_ns, shape)
 
 
 def side_files(path: Path) -> list[Path]:
@@ -213,69 +157,3 @@ def _packed(array: np.ndarray[Any, Any], node: onnx.NodeProto) -> tuple[int, int
     values = array if bits == 8 else np.stack([array & 15, array >> 4], axis=-1)
     rows = values.reshape(settings["N"], -1)[:, : settings["K"]]
     return total, int(np.count_nonzero(rows != 1 << (bits - 1)))
-
-
-@lru_cache(maxsize=32)
-def _products(path: Path, _changed: int, shape: tuple[int, ...]) -> tuple[Product, ...]:
-    model = load(path)
-    nodes = [node for node in model.graph.node if node.op_type in _PRODUCTS]
-    if not nodes:
-        return ()
-    shapes = _shapes(model, path, nodes, shape)
-    return tuple(
-        Product(node.op_type, _node_macs(node, shapes), _is_depthwise(node, shapes)) for node in nodes
-    )
-
-
-def _is_depthwise(node: onnx.NodeProto, shapes: Shapes) -> bool:
-    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    return groups > 1 and shapes[node.input[_PRODUCTS[node.op_type][1]]][1] == 1
-
-
-def _shapes(
-    model: onnx.ModelProto, path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, ...]
-) -> Shapes:
-    """Run the graph once on zeros, unoptimised, and return the shapes around the given nodes.
-
-    Shape inference would stop at the first operator outside the ONNX standard, such as MatMulNBits.
-    """
-    import onnx
-    import onnxruntime
-
-    known = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    wanted = {
-        name for node in nodes for i in _PRODUCTS[node.op_type] for name in (node.input[i], node.output[0])
-    }
-    feed = {model.graph.input[0].name: np.zeros((1, *shape), np.float32)}
-    known |= {name: array.shape for name, array in feed.items()}
-    outputs = [output.name for output in model.graph.output]
-    model.graph.output.extend(
-        onnx.ValueInfoProto(name=n) for n in sorted(wanted - known.keys() - set(outputs))
-    )
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        arrays = session.run(None, feed)
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelError(
-            f"{path.name} cannot run on one sample of shape {shape}: {one_line(error)}"
-        ) from error
-    return known | {o.name: a.shape for o, a in zip(session.get_outputs(), arrays, strict=True)}
-
-
-def _node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
-    """Return the multiply-accumulates of one node from the shapes around it."""
-    left, right = (shapes[node.input[i]] for i in _PRODUCTS[node.op_type])
-    out = shapes[node.output[0]]
-    settings = {attribute.name: attribute.i for attribute in node.attribute}
-    if node.op_type == "ConvTranspose":
-        return prod(left) * prod(right[1:])
-    if "Conv" in node.op_type:
-        return prod(out) * prod(right[1:])
-    if "Gemm" in node.op_type:
-        return prod(out) * left[0 if settings.get("transA") else 1]
-    return prod(out) * left[-1]

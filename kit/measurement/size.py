@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kit.errors import ArgumentError
-from kit.measurement import graph
+from kit.measurement import graph, products
+from kit.runtime.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def macs(model: Any, signature: Signature | None = None) -> int:
         raise ArgumentError("macs() needs a variant, or a signature that gives the shape of one sample")
     target = _target(model)
     if isinstance(target, Path):
-        return graph.macs(target, signature.shape)
+        return products.macs(target, signature.shape)
     return _module_macs(target, signature.shape)
 
 
@@ -94,8 +95,8 @@ def bytes_on_disk(model: Any) -> int:
 def _target(model: Any) -> torch.nn.Module | Path:
     """Return the module or the file behind a variant, a session, a path or a module."""
     inner = getattr(model, "model", model) if not isinstance(model, torch.nn.Module) else model
-    if isinstance(inner, torch.nn.Module):
-        return inner
+    if isinstance(inner, (torch.nn.Module, TorchModel)):
+        return inner.module if isinstance(inner, TorchModel) else inner
     path = inner if isinstance(inner, (str, Path)) else getattr(inner, "path", None)
     if path is None:
         raise ArgumentError(f"expected a module, a variant or an ONNX file, got {type(model).__name__}")

@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kit.measurement import graph
-from kit.runtime.onnx_model import optimized_operators
+from kit.measurement.products import products
+from kit.runtime.onnx_model import optimized_nodes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +38,12 @@ class Traits:
         dynamic: whether activations are quantized anew in each call.
         integer: layers that run on integer kernels once ONNX Runtime has optimised the graph.
         floating: layers that run in floating point then.
-        unfused: layers that the file quantizes but ONNX Runtime runs in floating point.
+        unfused: names of layers that the file quantizes but ONNX Runtime runs in floating point.
+        uncovered: operators of the layers that a quantized file leaves in floating point itself.
         packed: layers whose weights are unpacked to floats in each call.
         depthwise: the share of multiply-accumulates in depthwise convolutions.
+        intensity: multiply-accumulates for each byte of weights and activations, for one sample; integers
+            are one byte, other numbers four. 0 when there are none.
     """
 
     storage: str
@@ -47,9 +51,11 @@ class Traits:
     dynamic: bool
     integer: int
     floating: int
-    unfused: int
+    unfused: tuple[str, ...]
     packed: int
     depthwise: float
+    uncovered: tuple[str, ...] = ()
+    intensity: float = 0.0
 
 
 def traits(path: Path, shape: tuple[int, ...]) -> Traits:
@@ -63,34 +69,50 @@ def traits(path: Path, shape: tuple[int, ...]) -> Traits:
 
 @lru_cache(maxsize=32)
 def _traits(path: Path, _changed: int, shape: tuple[int, ...]) -> Traits:
-    nodes = graph.load(path).graph.node
-    counts = optimized_operators(path)
-    integer, floating = (sum(counts.get(name, 0) for name in names) for names in (_INTEGER, _FLOAT))
-    products = graph.products(path, shape)
-    total = sum(product.macs for product in products)
-    separate = sum(product.macs for product in products if product.depthwise)
+    model, run = graph.load(path), optimized_nodes(path)
+    integer = sum(node.op_type in _INTEGER for node in run)
+    floating = [node for node in run if node.op_type in _FLOAT]
+    quantized = _quantized(model)
+    still = {name for node in floating for name in _names(node)}
+    unfused = [node for node in quantized if still.intersection(_names(node))]
+    names = {name for node in quantized for name in _names(node)}
+    left = {node.op_type for node in floating if not names.intersection(_names(node))} if quantized else set()
+    arithmetic = products(path, shape)
+    total = sum(product.macs for product in arithmetic)
+    moved = sum(product.values * (1 if product.name in names else 4) for product in arithmetic)
     return Traits(
         storage=graph.weights(path).type,
-        activations=_activations(graph.load(path)),
-        dynamic=any(node.op_type == "DynamicQuantizeLinear" for node in nodes),
+        activations=_activations(model),
+        dynamic=any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node),
         integer=integer,
-        floating=floating,
-        unfused=max(0, _quantized_layers(graph.load(path)) - integer),
-        packed=sum(node.op_type == "MatMulNBits" for node in nodes),
-        depthwise=separate / total if total else 0.0,
+        floating=len(floating),
+        unfused=tuple(node.name or node.output[0] for node in unfused),
+        packed=sum(node.op_type == "MatMulNBits" for node in model.graph.node),
+        depthwise=sum(product.macs for product in arithmetic if product.depthwise) / total if total else 0.0,
+        uncovered=tuple(sorted(left)),
+        intensity=total / moved if moved else 0.0,
     )
 
 
-def _quantized_layers(model: onnx.ModelProto) -> int:
-    """Count the layers whose activations and weights the file has as integers."""
+def _quantized(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the layers whose activations and weights the file has as integers."""
     made_by = {output: node.op_type for node in model.graph.node for output in node.output}
-    return sum(
-        node.op_type in _INTEGER
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in _INTEGER
         or (
             node.op_type in _FLOAT and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
         )
-        for node in model.graph.node
-    )
+    ]
+
+
+def _names(node: onnx.NodeProto) -> set[str]:
+    """Return what a layer may be known by after the graph was optimised: its name, or that of what it gives.
+
+    A layer in blocks of channels is called after what it gave before, such as `relu_nchwc`.
+    """
+    return {node.name, node.name.split("_nchwc", maxsplit=1)[0], *node.output} - {""}
 
 
 def _activations(model: onnx.ModelProto) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _NOTABLE = 1.1  # factors below this are not worth a word
 _SMALL = "smaller layers keep vector units, caches and threads less busy than large ones do"
+_SUBNORMAL = 1e-3  # a thousandth of all numbers, each a hundred times slower, costs a tenth of the time
+_BALANCE = 1.0  # MACs a byte; a core with AVX-512 does 0.7 while it fetches one from its L2 cache
+_SHARED = 1.2  # threads that bring the first this much more are worth a word
 _X86 = {"x86_64", "amd64", "i386", "i686"}
 
 
@@ -32,9 +35,11 @@ class Facts:
         speedup: against the first model.
         verdict: "baseline", "faster", "slower" or "no difference shown".
         batches: the speed-up at each batch size.
-        threads: of the sessions, or None.
+        threads: of its session; None or 0 where there are none to count.
+        gain: how many times faster it is on these threads than on one; None when not measured.
         runtime: what runs it.
         storage: what stores most weights, such as "float32" or "int8".
+        subnormal: the share of subnormal numbers in what its layers read and give.
         traits: how the file computes; None for a module.
     """
 
@@ -49,8 +54,10 @@ class Facts:
     zipped: int | None = None
     batches: Mapping[int, float] = field(default_factory=dict)
     threads: int | None = None
+    gain: float | None = None
     runtime: str = "onnxruntime"
     storage: str = "float32"
+    subnormal: float = 0.0
     traits: Traits | None = None
 
     @property
@@ -114,11 +121,22 @@ def _obstacles(this: Facts, first: Facts) -> list[str]:
     if this.traits:
         found += _integer_obstacles(this.traits)
         found += _format_obstacles(this.traits)
+    if this.subnormal > _SUBNORMAL:
+        found.append(
+            f"{this.subnormal:.1%} of its numbers are subnormal (below 1.2e-38), which are slow: "
+            "round them to zero"
+        )
     if this.sparsity - first.sparsity > 0.2:
         found.append("dense kernels multiply zeros as well")
     if this.traits and first.traits and this.traits.depthwise - first.traits.depthwise > 0.05:
         share = f"{this.traits.depthwise:.0%}"
         found.append(f"{share} of its MACs are depthwise, which do little arithmetic for each byte they move")
+    elif this.traits and 0 < this.traits.intensity < _BALANCE:
+        found.append(
+            f"memory-bound: {this.traits.intensity:.2g} MACs for each byte that it moves, so fetching "
+            "weights takes the time"
+        )
+    found += _threads(this, first)
     if this.latency and this.overhead / this.latency > 0.2:
         share = f"{min(1.0, this.overhead / this.latency):.0%}"
         found.append(f"{share} of its latency is the call itself, which an empty model takes too")
@@ -127,7 +145,7 @@ def _obstacles(this: Facts, first: Facts) -> list[str]:
 
 def _integer_obstacles(traits: Traits) -> list[str]:
     """Say what stands between quantized layers and integer kernels."""
-    if not traits.integer + traits.unfused:
+    if not traits.integer + len(traits.unfused):
         return []
     found = []
     if hardware.accelerates("int8") is None:
@@ -136,13 +154,40 @@ def _integer_obstacles(traits: Traits) -> list[str]:
         found.append("signed 8-bit activations (S8S8): the x86 kernels of ONNX Runtime want unsigned ones")
     if traits.unfused:
         found.append(
-            f"not fused, and so in floating point: {_layers(traits.unfused)} that the file quantizes"
+            f"not fused, and so in floating point: {_layers(len(traits.unfused))} that the file quantizes "
+            f"({_some(traits.unfused)})"
         )
-    elif traits.floating:
+    if traits.uncovered:
+        found.append(f"not covered by this quantization, and so in floating point: {_some(traits.uncovered)}")
+    elif traits.floating and not traits.unfused:
         found.append(f"still in floating point: {_layers(traits.floating)}")
     if traits.dynamic:
         found.append("activations are quantized anew in each call")
     return found
+
+
+def _threads(this: Facts, first: Facts) -> list[str]:
+    """Say what threads bring this one and the first."""
+    if this.threads and first.threads and this.threads != first.threads:
+        return [f"it runs on {_count(this.threads)}, the first on {_count(first.threads)}"]
+    if this.gain is None or (this.threads or 1) < 2:
+        return []
+    if this.gain < 1 / _NOTABLE:
+        return [f"{_count(this.threads or 1)} make it {1 / this.gain:.1f}× slower than one: give threads=1"]
+    if first.gain is not None and this.gain * _SHARED < first.gain:
+        gains = f"{this.gain:.1f}× faster than one, the first {first.gain:.1f}×"
+        return [f"{_count(this.threads or 1)} make it {gains}: small layers are not worth sharing out"]
+    return []
+
+
+def _count(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """List the first few names and say how many more there are."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
 
 
 def _layers(count: int) -> str:
@@ -155,7 +200,7 @@ def _format_obstacles(traits: Traits) -> list[str]:
         return [f"the weights of {_layers(traits.packed)} are unpacked to floats in each call"]
     if traits.storage in {"float16", "bfloat16"}:
         return [f"CPU kernels compute {traits.storage} in float32, with casts around them"]
-    if traits.storage != "float32" and not traits.integer + traits.unfused:
+    if traits.storage != "float32" and not traits.integer + len(traits.unfused):
         return ["only the weights are integers: they become floats again before any arithmetic"]
     return []
 

@@ -7,6 +7,7 @@ from kit.plots.distillation import softened
 from kit.plots.images import image_rows
 from kit.plots.latency import latency, throughput
 from kit.plots.pareto import Point, pareto
+from kit.plots.prediction import prediction
 from kit.plots.pruning import layer_bars, sensitivity, weight_histograms
 from kit.plots.quantization import levels, signal_to_noise
 from kit.plots.training import training_curves
@@ -22,6 +23,7 @@ __all__ = [
     "levels",
     "new_figure",
     "pareto",
+    "prediction",
     "sensitivity",
     "signal_to_noise",
     "softened",

@@ -13,6 +13,7 @@ import numpy as np
 from kit.errors import CorruptFileError, ModelError
 from kit.models import Architecture
 from kit.notebook import Readable
+from kit.runtime.execution import Execution
 from kit.statistics import Measurement
 from kit.variant import Preprocess, Signature, Step
 
@@ -24,11 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _LIBRARIES = ("maaskit", "torch", "numpy", "onnx", "onnxruntime", "openvino")
-_KNOWN: dict[str, tuple[str | None, ...]] = {
-    "task": ("classification", "regression"),
-    "runtime": ("torch", "onnxruntime", "openvino"),
-    "precision": (None, "fp32", "bf16", "fp16"),
-}
+_TASKS = ("classification", "regression")
 _LARGEST = 16 * 2**20  # bytes; a card is a few kilobytes
 
 
@@ -62,7 +59,7 @@ class Card:
         name, signature, recipe, figures: as of the variant.
         files: each file of the folder but the card, by name.
         architecture: how `kit.models` rebuilds the module; None for other modules and for files.
-        runtime, precision: what an ONNX file is meant to be run with.
+        execution: how the model is meant to be run.
         report: what the last verb said.
         versions: the libraries that wrote the folder.
     """
@@ -72,8 +69,7 @@ class Card:
     recipe: tuple[Step, ...]
     files: Mapping[str, StoredFile]
     architecture: Architecture | None = None
-    runtime: str = "torch"
-    precision: str | None = None
+    execution: Execution = field(default_factory=Execution)
     report: Mapping[str, Any] | None = None
     figures: Mapping[str, Measurement] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -90,8 +86,7 @@ class Card:
             **signature,
             "recipe": [{"verb": step.verb, "settings": step.settings} for step in self.recipe],
             "architecture": self.architecture and asdict(self.architecture),
-            "runtime": self.runtime,
-            "precision": self.precision,
+            **self.execution.to_dict(),
             "files": {name: asdict(stored) for name, stored in self.files.items()},
             "figures": {name: figure.to_dict() for name, figure in self.figures.items()},
             "report": self.report,
@@ -143,9 +138,8 @@ def _card(content: dict[str, Any]) -> Card:
     preprocess = content["preprocess"]
     scale = float(preprocess["scale"])
     mean, std = (tuple(map(float, preprocess[key])) for key in ("mean", "std"))
-    for key, known in _KNOWN.items():
-        if content[key] not in known:
-            raise ValueError(f"unknown {key} {content[key]!r:.60}")
+    if content["task"] not in _TASKS:
+        raise ValueError(f"unknown task {content['task']!r:.60}")
     signature = Signature(
         content["task"],
         tuple(_size(side) for side in _kind(content["input"]["shape"], list)),
@@ -165,8 +159,11 @@ def _card(content: dict[str, Any]) -> Card:
             for name, entry in _kind(content["files"], dict).items()
         },
         architecture=made and Architecture(_kind(made["factory"], str), _kind(made["arguments"], dict)),
-        runtime=content["runtime"],
-        precision=content["precision"],
+        execution=Execution(
+            content["runtime"],
+            content["precision"],
+            *(content.get(key) for key in ("threads", "device", "layout", "mode")),
+        ),
         report=_kind(content["report"], dict, type(None)),
         figures={name: _figure(entry) for name, entry in _kind(content["figures"], dict).items()},
         versions=_kind(content["versions"], dict),

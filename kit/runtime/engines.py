@@ -1,25 +1,22 @@
-"""The runtimes, each behind the same call: a float32 batch in, a float32 batch out."""
+"""The runtimes of model files, each behind the same call: a float32 batch in, a float32 batch out."""
 
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import device as hardware
 from kit import files
 from kit.errors import ArgumentError, DataError, DeviceError, ModelError, require, unknown
 from kit.runtime import gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
 # Fastest first; the short names are what `providers=` and `device=` accept.
@@ -48,43 +45,6 @@ class Engine:
     provider: str
     threads: int
     precision: str
-
-
-def open_torch(module: torch.nn.Module, *, device: str | None, threads: int, precision: str | None) -> Engine:
-    """Open a copy of a module; what happens to the original afterwards does not reach the copy."""
-    from copy import deepcopy
-
-    import torch
-
-    where = hardware.pick(device)
-    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision is not None and precision not in dtypes:
-        raise unknown("precision", precision, dtypes)
-    dtype = dtypes[precision or "fp32"]
-    copy = deepcopy(module).to(device=where, dtype=dtype).eval()
-
-    def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode(), _torch_threads(threads):
-            result: torch.Tensor = copy(torch.from_numpy(inputs).to(device=where, dtype=dtype))
-            return result.float().cpu().numpy()
-
-    return Engine(run, "torch", str(where), threads if where.type == "cpu" else 0, precision or "fp32")
-
-
-@contextmanager
-def _torch_threads(wanted: int) -> Iterator[None]:
-    """Compute with `wanted` threads: torch has one setting for the whole process, so it is put back."""
-    import torch
-
-    before = torch.get_num_threads()
-    if wanted == before:
-        yield
-        return
-    torch.set_num_threads(wanted)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def open_onnxruntime(
@@ -147,7 +107,9 @@ def _providers(device: str | None, providers: Sequence[str] | None, available: S
 
 
 def _configured(provider: str) -> str | tuple[str, dict[str, Any]]:
-    """Give TensorRT a folder to keep its engines in: building one takes minutes."""
+    """Give TensorRT a folder to keep its engines in: building one takes minutes. Not run on a GPU yet."""
+    if provider == PROVIDERS["cuda"]:
+        return provider, {"use_tf32": "0"}  # fp32 means fp32; for speed there is fp16
     if provider != PROVIDERS["tensorrt"]:
         return provider
     folder = files.cache_folder() / "tensorrt"

@@ -21,8 +21,10 @@ from kit import files
 from kit.errors import CorruptFileError, KitError, ModelError, StorageError
 from kit.models import architecture_of, build, fit_to_weights
 from kit.runtime import card as cards
-from kit.runtime import gate
+from kit.runtime import gate, packed
+from kit.runtime.execution import Execution
 from kit.runtime.onnx_model import OnnxModel
+from kit.runtime.torch_model import TorchModel
 from kit.variant import Variant
 
 if TYPE_CHECKING:
@@ -56,16 +58,16 @@ def save(variant: Variant, folder: str | Path) -> Path:
     """
     target = Path(folder)
     with _replacing(target) as temporary:
-        if isinstance(variant.model, nn.Module):
+        if isinstance(variant.model, (nn.Module, TorchModel)):
             module = _plain_copy(variant.module)
             tensors = {k: t.detach().contiguous().clone() for k, t in module.state_dict().items()}
             (temporary / MODULE).write_bytes(safetensors.torch.save(tensors))
             made = _rebuilt_by(module, tensors, variant)
-            card = cards.describe(variant, files=_stored(temporary), architecture=made)
+            how = getattr(variant.model, "execution", Execution())
+            card = cards.describe(variant, files=_stored(temporary), architecture=made, execution=how)
         elif isinstance(variant.model, OnnxModel):
             _copy_onnx(variant.model.path, temporary)
-            how = {"runtime": variant.model.runtime, "precision": variant.model.precision}
-            card = cards.describe(variant, files=_stored(temporary), **how)
+            card = cards.describe(variant, files=_stored(temporary), execution=variant.model.execution)
         else:
             raise ModelError(
                 f"{variant.name!r} is a {type(variant.model).__name__}; expected a module or ONNX"
@@ -75,11 +77,11 @@ def save(variant: Variant, folder: str | Path) -> Path:
     return target
 
 
-def load(folder: str | Path, *, module: nn.Module | None = None) -> Variant:
-    """Load a model folder; the checksum of each file is verified first.
+def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
+    """Load a model folder or a packed file; checksums are verified first.
 
     Args:
-        folder: what `save` wrote.
+        path: what `save` or `pack` wrote.
         module: a module of the same class, for a model that `kit.models` did not make; it stays as it is.
 
     Returns:
@@ -87,19 +89,30 @@ def load(folder: str | Path, *, module: nn.Module | None = None) -> Variant:
 
     Raises:
         CorruptFileError: when a file is cut short or changed, or the card is not valid.
-        ModelError: when this is no model folder, or its module cannot be rebuilt.
+        ModelError: when this is neither of the two, or its module cannot be rebuilt.
+        UnsafeModelError: when a packed file asks for more layers or weights than it may.
 
     Example: `kit.load("runs/convnet")`
     """
-    root = Path(folder)
+    root = Path(path)
+    if root.is_file():
+        return packed.unpack(root, module=module)
     if not (root / CARD).is_file():
         raise ModelError(f"{root} is no model folder: it has no {CARD}; kit.save writes one")
     card = cards.read(root / CARD)
     _check_files(root, card)
     if ONNX in card.files:
-        model: nn.Module | OnnxModel = OnnxModel(root / ONNX, runtime=card.runtime, precision=card.precision)
+        how = card.execution
+        model: nn.Module | TorchModel | OnnxModel = OnnxModel(
+            root / ONNX,
+            runtime=how.runtime,
+            precision=how.precision,
+            threads=how.threads,
+            device=how.device,
+        )
     else:
-        model = _rebuild(root / MODULE, card, module).eval()
+        plain = _rebuild(root / MODULE, card, module).eval()
+        model = plain if card.execution == Execution() else TorchModel(plain, card.execution)
     report = cards.RecordedReport(card.report) if card.report is not None else None
     return Variant(model, card.name, card.signature, card.recipe, None, report, card.figures)
 
@@ -145,7 +158,7 @@ def _check_files(root: Path, card: Card) -> None:
 def _verify(variant: Variant, folder: Path, card: Card) -> None:
     """Load what was written and compare its answers with the variant's."""
     blank = None
-    if isinstance(variant.model, nn.Module) and card.architecture is None:
+    if not isinstance(variant.model, OnnxModel) and card.architecture is None:
         blank = deepcopy(variant.module)
         for tensor in (*blank.parameters(), *blank.buffers()):
             tensor.data.zero_()
@@ -168,7 +181,7 @@ def _rebuilt_by(module: nn.Module, tensors: dict[str, torch.Tensor], variant: Va
         again = fit_to_weights(build(made), tensors).eval()
     except KitError:
         return None
-    same = _same(Variant(again, variant.name, variant.signature), variant)
+    same = _same(*(Variant(net, variant.name, variant.signature) for net in (again, module)))
     return made if same else None
 
 

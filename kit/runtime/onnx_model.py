@@ -13,8 +13,10 @@ import numpy as np
 from kit import device as hardware
 from kit.errors import ModelError
 from kit.runtime import engines, gate
+from kit.runtime.execution import Execution
 
 if TYPE_CHECKING:
+    import onnx
     from numpy.typing import NDArray
 
 
@@ -28,9 +30,12 @@ class OnnxModel:
         path: the .onnx file.
         runtime: "onnxruntime" or "openvino", which computes when this model is called.
         precision: "bf16" or "fp16" for OpenVINO; None means the precision the file was written in.
+        threads: of a call; by default as many as this process has cores.
+        device: such as "cpu", "cuda" or "tensorrt"; by default the fastest that is there.
 
     Attributes:
-        path, runtime, precision: as given.
+        path: as given.
+        execution: the runtime and its settings.
 
     Raises:
         ModelError: when the file does not exist, now; or when it cannot be opened, at the first call.
@@ -39,15 +44,30 @@ class OnnxModel:
     """
 
     def __init__(
-        self, path: str | Path, *, runtime: str = "onnxruntime", precision: str | None = None
+        self,
+        path: str | Path,
+        *,
+        runtime: str = "onnxruntime",
+        precision: str | None = None,
+        threads: int | None = None,
+        device: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.runtime = runtime
-        self.precision = precision
+        self.execution = Execution(runtime, precision, threads, device)
         if not self.path.is_file():
             raise ModelError(f"{self.path} does not exist; expected an .onnx file")
         self._engine: engines.Engine | None = None
         self._lock = threading.Lock()
+
+    @property
+    def runtime(self) -> str:
+        """The runtime this file is meant for."""
+        return self.execution.runtime
+
+    @property
+    def precision(self) -> str | None:
+        """The precision it is meant to be run in, if the file does not say."""
+        return self.execution.precision
 
     def __call__(self, inputs: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Run the model.
@@ -57,7 +77,14 @@ class OnnxModel:
         """
         with self._lock:
             if self._engine is None:
-                self._engine = open_file(self.path, runtime=self.runtime, precision=self.precision)
+                how = self.execution
+                self._engine = open_file(
+                    self.path,
+                    runtime=how.runtime,
+                    precision=how.precision,
+                    threads=how.threads and min(how.threads, hardware.threads()),
+                    device=how.device,
+                )
             engine = self._engine
         return engine.run(np.ascontiguousarray(inputs))
 
@@ -93,6 +120,12 @@ def optimized_operators(path: str | Path) -> dict[str, int]:
 
     It shows what was fused: an int8 convolution that runs as one is a `QLinearConv`; one that did not
     fuse is a `Conv` between `DequantizeLinear` and `QuantizeLinear`.
+    """
+    return dict(sorted(Counter(node.op_type for node in optimized_nodes(path)).items()))
+
+
+def optimized_nodes(path: str | Path) -> list[onnx.NodeProto]:
+    """Return the nodes that ONNX Runtime executes after its own graph optimisations on this CPU.
 
     Source: https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
     """
@@ -106,5 +139,4 @@ def optimized_operators(path: str | Path) -> dict[str, int]:
         optimized = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(optimized)
         onnxruntime.InferenceSession(path, options, providers=[engines.PROVIDERS["cpu"]])
-        nodes = onnx.load(optimized).graph.node
-    return dict(sorted(Counter(node.op_type for node in nodes).items()))
+        return list(onnx.load(optimized).graph.node)

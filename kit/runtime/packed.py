@@ -111,11 +111,11 @@ def unpack(path: str | Path, *, module: nn.Module | None = None, largest: int = 
         UnsafeModelError: when it asks for more layers or weights than allowed.
         ModelError: when this is no packed file, or its module cannot be rebuilt.
 
-    Example: `kit.unpack("small.kit")`
+    Example: `unpack("small.kit")`; `kit.load` does the same.
     """
     file = Path(path)
     content = file.read_bytes()
-    if content[:3] != MAGIC[:3]:
+    if not is_packed(file):
         raise ModelError(f"{file} is no packed model; kit.pack writes one")
     if content[:4] != MAGIC:
         raise ModelError(
@@ -139,6 +139,14 @@ def unpack(path: str | Path, *, module: nn.Module | None = None, largest: int = 
     return Variant(net, card.name, card.signature, card.recipe, None, report, card.figures)
 
 
+def is_packed(path: Path) -> bool:
+    """Tell whether a file begins as packed files do, whatever its name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(3) == MAGIC[:3]
+
+
 def size(variant: Variant, *, history: bool = False) -> int:
     """Return how many bytes `pack` would write.
 
@@ -154,7 +162,7 @@ def _content(variant: Variant, module: nn.Module, *, history: bool) -> bytes:
     card = cards.describe(variant, files={}, architecture=made)
     if not history:
         card = replace(card, recipe=(), figures={}, report=None, versions={})
-    return MAGIC + _body(card, module.state_dict(), _shapes(made))
+    return MAGIC + _body(card, _ordered(module.state_dict()), _shapes(made))
 
 
 def _body(card: Card, tensors: Mapping[str, torch.Tensor], usual: Mapping[str, torch.Size]) -> bytes:
@@ -225,11 +233,18 @@ def _cut(body: bytes) -> tuple[bytes, bytes]:
 def _template(card: Card, module: nn.Module | None, largest: int) -> dict[str, torch.Tensor]:
     """Return tensors without memory, of the shapes that the weights have if nothing was pruned."""
     blank = _planned(_made(card)) if module is None else _plain(module).to("meta")
-    tensors = dict(blank.state_dict())
+    tensors = _ordered(blank.state_dict())
     count = sum(tensor.numel() for tensor in tensors.values())
     if count > largest:
         raise UnsafeModelError(f"it declares {count:,} weights, more than largest={largest:,}")
     return tensors
+
+
+def _ordered(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Put the tensors of each layer in order: one that was masked or rounded holds them in another."""
+    layers = {name.rpartition(".")[0]: place for place, name in enumerate(tensors)}
+    names = sorted(tensors, key=lambda name: (layers[name.rpartition(".")[0]], name))
+    return {name: tensors[name] for name in names}
 
 
 def _planned(made: Architecture) -> nn.Module:
@@ -253,7 +268,7 @@ def _planned(made: Architecture) -> nn.Module:
 def _made(card: Card) -> Architecture:
     if card.architecture is None:
         raise ModelError(
-            "kit.models did not make its module; give one of the same class: kit.unpack(path, module=MyNet())"
+            "kit.models did not make its module; give one of the same class: kit.load(path, module=MyNet())"
         )
     return card.architecture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,9 +12,11 @@ import torch
 
 from kit import device as hardware
 from kit.errors import ArgumentError, DataError, ModelError, unknown
-from kit.runtime import engines
+from kit.runtime import packed
+from kit.runtime.execution import RUNTIMES, Execution
 from kit.runtime.folder import load
 from kit.runtime.onnx_model import OnnxModel, open_file
+from kit.runtime.torch_model import TorchModel, open_torch
 from kit.variant import Variant
 
 if TYPE_CHECKING:
@@ -21,10 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from kit.runtime.engines import Engine
     from kit.variant import Signature
 
 Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
-_RUNTIMES = ("auto", "torch", "onnxruntime", "openvino")
 
 
 class Session:
@@ -39,8 +42,8 @@ class Session:
         signature: what goes in and comes out, when the model came with it.
     """
 
-    def __init__(self, engine: engines.Engine, name: str, signature: Signature | None) -> None:
-        self._engine: engines.Engine | None = engine
+    def __init__(self, engine: Engine, name: str, signature: Signature | None) -> None:
+        self._engine: Engine | None = engine
         self._lock = threading.Lock()
         self.name = name
         self.signature = signature
@@ -92,9 +95,10 @@ def open(  # noqa: A001 -- the verb for every format
     """Open a model on a runtime.
 
     Args:
-        model: a variant, a module, an .onnx file or a model folder.
+        model: a variant, a module, an .onnx file, a packed file or a model folder.
         runtime: "auto" takes torch for a module and, for a file, the runtime it was made for
-            (ONNX Runtime unless its card says otherwise).
+            (ONNX Runtime unless its card says otherwise). What else a card says holds on that
+            runtime too, unless it is given here.
         device: such as "cpu" or "cuda"; by default the best that is there.
         threads: by default as many as this process has cores.
         providers: for ONNX Runtime, in order: "tensorrt", "cuda", "cpu" or their full names.
@@ -112,51 +116,57 @@ def open(  # noqa: A001 -- the verb for every format
             labels = session(data.test.inputs).argmax(1)
         ```
     """
-    if runtime not in _RUNTIMES:
-        raise unknown("runtime", runtime, _RUNTIMES)
+    if runtime not in {"auto", *RUNTIMES}:
+        raise unknown("runtime", runtime, ("auto", *RUNTIMES))
     if threads is not None and threads < 1:
         raise ArgumentError(f"threads must be at least 1, got {threads}")
     body, name, signature = _resolve(model)
-    if providers and (isinstance(body, torch.nn.Module) or runtime not in {"auto", "onnxruntime"}):
+    given = body.execution
+    if providers and (given.runtime == "torch" or runtime not in {"auto", "onnxruntime"}):
         raise ArgumentError("providers= belongs to ONNX Runtime; for other runtimes give device=")
-    count = threads or hardware.threads()
-    if isinstance(body, torch.nn.Module):
-        if runtime not in {"auto", "torch"}:
+    chosen = given.runtime if runtime == "auto" else runtime
+    meant = given if chosen == given.runtime else Execution(chosen)
+    how = replace(
+        meant,
+        precision=precision or meant.precision,
+        threads=threads or min(meant.threads or hardware.threads(), hardware.threads()),
+        device=device or (None if providers else meant.device),
+    )
+    if isinstance(body, TorchModel):
+        if chosen != "torch":
             raise ArgumentError(
-                f"{runtime} runs ONNX files, and {name!r} is a PyTorch module; "
+                f"{chosen} runs ONNX files, and {name!r} is a PyTorch module; "
                 "open what kit.export(model, data=data) returns"
             )
-        engine = engines.open_torch(body, device=device, threads=count, precision=precision)
-        return Session(engine, name, signature)
-    if runtime == "torch":
+        return Session(open_torch(body.module, how), name, signature)
+    if chosen == "torch":
         raise ArgumentError(f"torch cannot run {body.path}; use runtime='onnxruntime' or 'openvino'")
-    chosen = body.runtime if runtime == "auto" else runtime
-    wanted = precision or (body.precision if chosen == body.runtime else None)
     engine = open_file(
         body.path,
         runtime=chosen,
-        device=device,
-        threads=count,
+        device=how.device,
+        threads=how.threads,
         providers=list(providers or ()) or None,
-        precision=wanted,
+        precision=how.precision,
     )
     return Session(engine, name, signature)
 
 
 def _resolve(
     model: Variant | torch.nn.Module | str | Path,
-) -> tuple[torch.nn.Module | OnnxModel, str, Signature | None]:
-    """Return the module or file, its name, and its signature if it has one."""
+) -> tuple[TorchModel | OnnxModel, str, Signature | None]:
+    """Return the module or file with how it is meant to run, its name, and its signature if it has one."""
     if isinstance(model, (str, Path)):
         path = Path(model)
-        if not path.is_dir():
+        if not path.is_dir() and not packed.is_packed(path):
             return OnnxModel(path), path.stem, None
         model = load(path)
     if isinstance(model, torch.nn.Module):
-        return model, type(model).__name__.lower(), None
+        return TorchModel(model), type(model).__name__.lower(), None
     if not isinstance(model, Variant):
         raise ArgumentError(f"expected a variant, a module or a path, got {type(model).__name__}: {model!r}")
-    if not isinstance(model.model, (torch.nn.Module, OnnxModel)):
-        kind: Any = type(model.model).__name__
+    body = TorchModel(model.model) if isinstance(model.model, torch.nn.Module) else model.model
+    if not isinstance(body, (TorchModel, OnnxModel)):
+        kind: Any = type(body).__name__
         raise ModelError(f"{model.name!r} is a {kind}, which no runtime here can open; call it directly")
-    return model.model, model.name, model.signature
+    return body, model.name, model.signature

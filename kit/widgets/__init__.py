@@ -5,6 +5,7 @@ from kit.widgets.distillation import Distillation
 from kit.widgets.frontier import Frontier
 from kit.widgets.hardware import Hardware
 from kit.widgets.photo import Photo
+from kit.widgets.predict import Predict
 from kit.widgets.pruning import Pruning
 from kit.widgets.quantization import Quantization
 from kit.widgets.sketch import Sketch
@@ -16,6 +17,7 @@ __all__ = [
     "Frontier",
     "Hardware",
     "Photo",
+    "Predict",
     "Pruning",
     "Quantization",
     "Sketch",

@@ -26,6 +26,7 @@ PANELS = {
     "Hardware": "kit.widgets.Hardware()",
     "Sketch": "kit.widgets.Sketch([net, net.renamed('twin')], data)",
     "Photo": "kit.widgets.Photo(net)",
+    "Predict": "kit.widgets.Predict('Which is faster?', ['the first', 'the second'])",
 }
 
 TRAINING = """\
@@ -259,3 +260,28 @@ def test_in_a_dark_theme_text_stays_readable(lab, theme):
     expect(status(panel)).to_contain_text("stopped")
     assert notebook.axe('.jp-Cell[data-cell="0"] .kit-panel') == []
     panel.screenshot(path=lab.screenshots / "panel-dark.png")
+
+
+def test_a_prediction_is_committed_by_keyboard_and_shown_beside_the_measurement(lab):
+    notebook = lab.notebook(
+        'import kit\nbet = kit.widgets.Predict("How many times faster?", unit="×")\nbet', "bet.reveal(1.02)"
+    )
+    notebook.run(0)
+    panel = panel_of(notebook, 0)
+    answer, keyboard = panel.get_by_label("Answer"), notebook.page.keyboard
+    for typed in ("ten", "10"):
+        answer.fill(typed)
+        keyboard.press("Tab")
+        keyboard.press("Enter")
+        if typed == "ten":
+            expect(panel.locator(".kit-alert")).to_contain_text("expected a number")
+    expect(status(panel)).to_have_text("Committed: 10×.")
+    expect(answer).to_be_disabled()
+    notebook.run(1)
+    expect(status(panel)).to_have_text("You said 10×; it is 1.02×: 9.8× too high.")
+    assert notebook.axe('.jp-Cell[data-cell="0"] .kit-panel') == []
+    notebook.show(1).screenshot(path=lab.screenshots / "panel-predict-revealed.png")
+    assert [set(o["data"]) for o in notebook.outputs(1)] == [
+        {"text/html", "text/plain"},
+        {"image/png", "text/plain"},
+    ]

@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from kit.compression.codebook import cluster, kmeans
+import kit
+from kit.compression.codebook import kmeans
 from kit.errors import ArgumentError
 from kit.runtime import packed
 
@@ -33,8 +34,8 @@ def test_kmeans_of_hardly_anything_is_exact(weight):
 
 def test_trained_codebooks_are_small_and_lose_little(trained, fashion):
     before = copy.deepcopy(trained.module.state_dict())
-    plain = cluster(trained, fashion, values=8, finetune=0)
-    tuned = cluster(trained, fashion, values=8, finetune=1, lr=1e-3)
+    plain = kit.cluster(trained, fashion, values=8, finetune=0)
+    tuned = kit.cluster(trained, fashion, values=8, finetune=1, lr=1e-3)
     assert all(torch.equal(before[key], value) for key, value in trained.module.state_dict().items())
     for name, book in tuned.report.codebooks.items():
         weight = tuned.module.get_submodule(name).weight
@@ -48,13 +49,22 @@ def test_trained_codebooks_are_small_and_lose_little(trained, fashion):
 
 def test_layers_can_be_left_out_or_named(trained, fashion):
     head = list(dict(trained.module.named_modules()))[-1]
-    result = cluster(trained, fashion, values=4, finetune=0, protect=[head])
+    result = kit.cluster(trained, fashion, values=4, finetune=0, protect=[head])
     assert torch.equal(result.module.get_submodule(head).weight, trained.module.get_submodule(head).weight)
-    named = cluster(trained, fashion, values={head: 2}, finetune=0)
+    named = kit.cluster(trained, fashion, values={head: 2}, finetune=0)
     assert list(named.report.codebooks) == [head]
 
 
 @pytest.mark.parametrize("values", [0, 256, True, 2.5, {"nowhere": 3}])
 def test_wrong_numbers_and_names(trained, fashion, values):
     with pytest.raises(ArgumentError):
-        cluster(trained, fashion, values=values)
+        kit.cluster(trained, fashion, values=values)
+
+
+def test_a_clustered_net_of_dense_layers_comes_back(fashion, tmp_path):
+    """Their weights were registered anew, after the biases."""
+    net = kit.train(kit.models.lenet_300_100(), fashion, epochs=1)
+    shared = kit.cluster(net, fashion, values=8, finetune=0)
+    loaded = kit.load(kit.pack(shared, tmp_path / "shared.kit"))
+    for name, tensor in shared.module.state_dict().items():
+        assert torch.equal(loaded.module.state_dict()[name], tensor)

@@ -10,23 +10,21 @@ from torch import nn
 
 import kit
 from kit.compression import entropy
-from kit.compression.squeeze import squeeze
 from kit.errors import ArgumentError
-from kit.runtime.packed import pack, unpack
 
 BUDGET = 4000
 
 
 @pytest.fixture(scope="module")
 def squeezed(trained, fashion):
-    return squeeze(trained, fashion, budget=BUDGET, epochs=6, lr=3e-3, batch_size=64, seed=0)
+    return kit.squeeze(trained, fashion, budget=BUDGET, epochs=6, lr=3e-3, batch_size=64, seed=0)
 
 
 def test_the_packed_file_fits_and_hardly_anything_is_lost(trained, fashion, squeezed, tmp_path):
-    path = pack(squeezed.renamed(trained.name), tmp_path / "x.kit", history=False)
+    path = kit.pack(squeezed.renamed(trained.name), tmp_path / "x.kit", history=False)
     assert path.stat().st_size == squeezed.report.bytes
     assert 0.9 * BUDGET < squeezed.report.bytes <= BUDGET
-    loaded = unpack(path)
+    loaded = kit.load(path)
     before, after = (float(kit.evaluate(v, fashion).score) for v in (trained, loaded))
     assert after > before - 0.03
     assert squeezed.report.nonzero < squeezed.report.parameters
@@ -58,7 +56,7 @@ def test_the_estimate_agrees_with_the_file(trained, tmp_path):
             for name, tensor in weights.state_dict().items()
             if "running" in name or name.endswith((".1.weight", ".1.bias", ".4.weight", ".4.bias"))
         )
-        size = pack(trained.derive(module, "round", {}), tmp_path / "x.kit", history=False).stat().st_size
+        size = kit.pack(trained.derive(module, "round", {}), tmp_path / "x.kit", history=False).stat().st_size
         assert estimate < size < estimate * 1.1 + floats + 300
 
 
@@ -84,11 +82,11 @@ def test_the_penalty_pulls_every_weight_towards_zero():
 
 
 def test_a_hard_budget_is_kept_even_where_the_training_is_too_short_for_it(trained, fashion):
-    assert squeeze(trained, fashion, budget=2600, epochs=1).report.bytes <= 2600
+    assert kit.squeeze(trained, fashion, budget=2600, epochs=1).report.bytes <= 2600
 
 
 def test_a_budget_out_of_reach_and_strange_teachers(trained, fashion):
     with pytest.raises(ArgumentError, match="out of reach: all but"):
-        squeeze(trained, fashion, budget=10)
+        kit.squeeze(trained, fashion, budget=10)
     with pytest.raises(ArgumentError, match="do not belong"):
-        squeeze(trained, fashion, budget=4000, teacher=torch.zeros(7, 10))
+        kit.squeeze(trained, fashion, budget=4000, teacher=torch.zeros(7, 10))

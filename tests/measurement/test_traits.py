@@ -20,9 +20,9 @@ def files(trained, fashion):
 
 
 def test_a_float_file_has_no_integer_layers(files):
-    assert files.dense == room.Traits(
-        "float32", "", dynamic=False, integer=0, floating=8, unfused=0, packed=0, depthwise=0
-    )
+    plain = {"dynamic": False, "integer": 0, "floating": 8, "unfused": (), "packed": 0, "depthwise": 0}
+    assert files.dense == room.Traits("float32", "", **plain, intensity=files.dense.intensity)
+    assert 1 < files.dense.intensity < 100
 
 
 def test_static_quantization_ends_on_integer_kernels(files):
@@ -35,13 +35,15 @@ def test_static_quantization_ends_on_integer_kernels(files):
 def test_signed_activations_leave_layers_unfused(files):
     assert files.signed.activations == "int8"
     assert files.signed.integer < files.static.integer
-    assert files.signed.unfused > files.static.unfused
+    assert len(files.signed.unfused) > len(files.static.unfused)
 
 
 def test_dynamic_quantization_and_weights_alone_are_told_apart(files):
     assert files.dynamic.dynamic
+    assert files.dynamic.uncovered == ("Conv",)
     assert files.weights.storage == "int8"
-    assert files.weights.integer == files.weights.unfused == 0
+    assert files.weights.integer == 0
+    assert files.weights.unfused == files.weights.uncovered == ()
 
 
 def test_depthwise_convolutions_are_found(fashion):

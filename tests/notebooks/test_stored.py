@@ -30,7 +30,10 @@ def test_there_is_one_notebook_a_stage():
         "04_distill",
         "05_export",
         "06_benchmark",
+        "07_deep_compression",
         "08_search",
+        "09_int8_on_your_processor",
+        "10_panels",
     ]
 
 

@@ -51,8 +51,8 @@ def same_state(first: nn.Module, second: nn.Module) -> bool:
 
 
 def test_a_trained_net_loses_nothing_and_keeps_its_card(trained, fashion, tmp_path):
-    path = pack(trained, tmp_path / "deep" / "net.kit")
-    loaded = unpack(path)
+    path = kit.pack(trained, tmp_path / "deep" / "net.kit")
+    loaded = kit.load(path)
     assert same_state(trained.module, loaded.module)
     assert loaded.recipe == trained.recipe
     assert loaded.signature == trained.signature
@@ -66,8 +66,9 @@ def test_a_fresh_process_gives_the_same_predictions(fashion, tmp_path):
     path = pack(variant, tmp_path / "net.kit")
     np.save(tmp_path / "inputs.npy", fashion.test.inputs[:200].numpy())
     code = (
-        "import sys, numpy as np; from kit.runtime.packed import unpack;"
-        "np.save(sys.argv[3], unpack(sys.argv[1])(np.load(sys.argv[2])))"
+        "import sys, kit, numpy as np;"
+        "session = kit.open(sys.argv[1]); assert session.name == 'net' and session.signature;"
+        "np.save(sys.argv[3], session(np.load(sys.argv[2])))"
     )
     answers = tmp_path / "answers.npy"
     subprocess.run([sys.executable, "-c", code, path, tmp_path / "inputs.npy", answers], check=True)
