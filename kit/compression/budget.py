@@ -149,7 +149,8 @@ class Budget:
         return asdict(self)
 
     def __str__(self) -> str:
-        words = {"max_drop": "lose at most {:g} points", "max_bytes": "at most {:,.0f} bytes"}
+        unit = "point" if self.max_drop == 1 else "points"
+        words = {"max_drop": f"lose at most {{:g}} {unit}", "max_bytes": "at most {:,.0f} bytes"}
         limits = [words.get(key, "at most {:g} ms").format(value) for key, value in self.limits.items()]
         return "; ".join([", ".join(limits), _WORDS[self.best]])
 

@@ -71,7 +71,7 @@ def _best(trial) -> str:
     return f"{trial.recipe}: {trial.bytes / 1e3:.1f} kB, {-trial.drop:+.2f} points" if trial else "–"
 
 
-def main(minutes=10.0, seeds=3, images=55_000, epochs=10):
+def main(minutes=3.0, seeds=2, images=55_000, epochs=10):
     data = kit.data.fashion_mnist()
     if images < len(data.train):
         data = data.subset(int(images), int(images) // 5, int(images) // 5)
