@@ -29,20 +29,34 @@ PLAIN = {"precision": "fp32", "layout": "contiguous"}  # not what a probe finds 
 @pytest.fixture(scope="module")
 def separable(fashion):
     """A depthwise-separable net: few weights, and each of them counts."""
-    torch.manual_seed(0)  # how much rounding breaks hangs on the first weights: 2 to 9 points
+    torch.manual_seed(0)
     return kit.train(kit.models.mobilenet(width=16), fashion, epochs=5, lr=1e-2, seed=0, **PLAIN)
 
 
 @pytest.fixture(scope="module")
-def int4(separable, fashion):
+def fragile(separable, fashion):
+    """The same function, but the inputs of one layer differ in scale, as after an uneven normalisation.
+
+    What rounding breaks hangs on the first weights otherwise, from nothing to 9 points.
+    """
+    module = copy.deepcopy(separable.module)
+    norm, pointwise = module[2][1], module[2][3]
+    scales = torch.logspace(-1, 1, norm.num_features)[torch.randperm(norm.num_features)]
+    with torch.no_grad():
+        norm.weight *= scales
+        norm.bias *= scales
+        pointwise.weight /= scales[None, :, None, None]
+    return kit.Variant(module, "fragile", fashion.signature)
+
+
+@pytest.fixture(scope="module")
+def int4(fragile, fashion):
     """4 bits everywhere with a scale an output, trained."""
     names = [
-        name for name, layer in separable.module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+        name for name, layer in fragile.module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
     bits = dict.fromkeys(names, 4)
-    return kit.quantize(
-        separable, fashion, scheme="mixed", bits=bits, block=None, finetune=3, lr=3e-3, **PLAIN
-    )
+    return kit.quantize(fragile, fashion, scheme="mixed", bits=bits, block=None, finetune=3, lr=3e-3, **PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +64,14 @@ def int8(separable, fashion):
     return kit.quantize(separable, fashion, exclude=(), finetune=1, **PLAIN)
 
 
-def test_training_repairs_what_four_bits_broke(separable, int4, fashion):
-    dense = kit.evaluate(separable, fashion, split="valid").accuracy.value
+def test_training_repairs_what_four_bits_broke(fragile, int4, fashion):
+    dense = kit.evaluate(fragile, fashion, split="valid").accuracy.value
     broken = int4.report.learned.untrained.value
-    assert broken < dense - 0.015
+    assert broken < dense - 0.04
     repaired = kit.evaluate(int4, fashion, split="valid").accuracy.value
     assert dense - repaired < (dense - broken) / 2
     assert {row.bits for row in int4.report.layers} == {4}
-    assert int4.report.bytes_after < int4.report.bytes_before / 3
+    assert int4.report.bytes_after < 0.4 * int4.report.bytes_before
 
 
 def test_the_file_holds_four_bit_integers_with_a_scale_an_output(int4):
@@ -80,8 +94,8 @@ def test_int8_still_runs_as_integer_kernels_and_answers_as_before(separable, int
 
 
 def test_the_report_tells_and_nothing_was_changed_in_place(separable, int4, int8):
+    assert int8.parent is separable
     for variant in (int4, int8):
-        assert variant.parent is separable
         assert variant.recipe[-1].settings["finetune"] == len(variant.report.learned.history.epochs)
         assert "epochs while rounded" in str(variant.report)
         json.dumps(variant.recipe[-1].settings)
