@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from kit.data import Dataset
     from kit.variant import Variant
 
-NEEDS_DATA = "a module is exported before it is quantized: give data, whose inputs prove the export equal"
-
 
 def float_variant(variant: Variant, dataset: Dataset | None) -> Variant:
     """Return the ONNX variant to start from: the one given, or the module's export.

@@ -9,9 +9,9 @@ import onnx
 from torch import nn
 
 from kit import files
+from kit.compression.float_file import float_variant
 from kit.compression.onnx_layers import silenced
 from kit.compression.quantize import quantize
-from kit.conversion.export import export
 from kit.errors import KitError, ModelError, require
 from kit.runtime.engines import one_line, openvino_core
 from kit.runtime.onnx_model import OnnxModel
@@ -74,19 +74,16 @@ class Forms:
     def _make(self, form: str) -> Path | nn.Module:
         if form == "module":
             return self._variant.module
+        source = float_variant(self._variant, self._data)
         if form == "fp32":
-            return _file(self._exported())
+            return _file(source)
         if form == "int8 nncf":
             target = files.scratch("nncf.onnx")
             inputs = self._data.valid.take(self._calibration, self._seed).inputs.numpy()
-            nncf_int8(_file(self._exported()), target, inputs)
+            nncf_int8(_file(source), target, inputs)
             return target
         settings = _SCHEMES[form] | {"calibration": self._calibration, "seed": self._seed}
-        return _file(quantize(self._exported(), self._data, **settings))
-
-    def _exported(self) -> Variant:
-        given = self._variant
-        return given if isinstance(given.model, OnnxModel) else export(given, data=self._data)
+        return _file(quantize(source, self._data, **settings))
 
 
 def nncf_int8(source: Path, target: Path, inputs: NDArray[np.float32]) -> None:

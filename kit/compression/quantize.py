@@ -14,7 +14,7 @@ from kit import device as hardware
 from kit import files
 from kit.compression import integer, weight_only
 from kit.compression.bits import Workbench
-from kit.compression.float_file import NEEDS_DATA, checked_file, float_variant
+from kit.compression.float_file import checked_file, float_variant
 from kit.compression.onnx_layers import layers, prepare
 from kit.compression.quantization_plan import WEIGHTS, Plan, check_mixed, decide
 from kit.compression.quantization_report import QuantizeReport, noise
@@ -137,7 +137,9 @@ def quantize(
     )
     dataset = None if data is None else as_dataset(data)
     if dataset is None and not isinstance(model, Variant):
-        raise ArgumentError(NEEDS_DATA)
+        raise ArgumentError(
+            "a module is exported before it is quantized: give data, whose inputs prove the export equal"
+        )
     variant = as_variant(model, dataset.signature if dataset else None)
     source = float_variant(variant, dataset)
     original = checked_file(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +54,9 @@ def _average_pool(how: Settings, x: Tensor) -> Tensor:
     sides = x.ndim - 2
     pool: Any = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[sides - 1]
     counted = bool(how.get("count_include_pad", 0))
+    pads = list(how.get("pads", [0] * 2 * sides))
+    if pads[:sides] != pads[sides:] and not counted:
+        raise ModelError(f"an AveragePool cannot be trained with uneven pads that do not count: {pads}")
     x, padding = _padded(how, x, sides, 0.0)
     stride = how.get("strides", [1] * sides)
     found: Tensor = pool(x, how["kernel_shape"], stride, padding, bool(how.get("ceil_mode", 0)), counted)
@@ -151,10 +155,10 @@ OPERATORS: Mapping[str, Operator] = {
     "Softmax": lambda how, x: x.softmax(how.get("axis", -1)),
     "Clip": _clip,
     "Reshape": _reshape,
-    "Flatten": lambda how, x: x.flatten(how.get("axis", 1)),
+    "Flatten": lambda how, x: x.reshape(prod(x.shape[: how.get("axis", 1)]), -1),
     "Transpose": lambda how, x: x.permute(how.get("perm", list(range(x.ndim))[::-1])),
     "Unsqueeze": _unsqueezed,
-    "Squeeze": lambda _how, x, axes: x.squeeze(tuple(map(int, axes))),
+    "Squeeze": lambda _how, x, axes=None: x.squeeze() if axes is None else x.squeeze(tuple(map(int, axes))),
     "Slice": _sliced,
     "Concat": lambda how, *parts: torch.cat(parts, how["axis"]),
     "Shape": lambda how, x: torch.tensor(x.shape[how.get("start", 0) : how.get("end")], device=x.device),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from kit import device as hardware
 from kit.errors import ArgumentError, unknown
 
 RUNTIMES = ("torch", "onnxruntime", "openvino")
@@ -48,6 +49,11 @@ class Execution:
             raise ArgumentError(f"threads must be at least 1, got {self.threads!r:.60}")
         if not isinstance(self.device, str | None):
             raise ArgumentError(f"a device is a name such as 'cpu', got {self.device!r:.60}")
+
+    def here(self) -> Execution:
+        """Return it with as many threads as are asked for, or as this process has cores if that is fewer."""
+        cores = hardware.threads()
+        return replace(self, threads=min(self.threads or cores, cores))
 
     def to_dict(self) -> dict[str, Any]:
         """Return runtime and precision, and what else is set, as a dictionary fit for JSON."""

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from kit import device as hardware
 from kit.errors import ModelError
 from kit.runtime import engines, gate
 from kit.runtime.execution import Execution
+from kit.runtime.lazy_model import LazyModel
 
 if TYPE_CHECKING:
     import onnx
-    from numpy.typing import NDArray
 
 
-class OnnxModel:
+class OnnxModel(LazyModel):
     """An ONNX file that maps (N, *shape) float32 to (N, outputs) float32.
 
     The file is opened at the first call, once for all threads; `kit.open` gives a session with a
@@ -52,46 +49,20 @@ class OnnxModel:
         threads: int | None = None,
         device: str | None = None,
     ) -> None:
+        super().__init__(Execution(runtime, precision, threads, device))
         self.path = Path(path)
-        self.execution = Execution(runtime, precision, threads, device)
         if not self.path.is_file():
             raise ModelError(f"{self.path} does not exist; expected an .onnx file")
-        self._engine: engines.Engine | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def runtime(self) -> str:
-        """The runtime this file is meant for."""
-        return self.execution.runtime
 
     @property
     def precision(self) -> str | None:
         """The precision it is meant to be run in, if the file does not say."""
         return self.execution.precision
 
-    def __call__(self, inputs: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Run the model.
-
-        Raises:
-            DataError: when the file cannot take inputs of this shape or dtype.
-        """
-        with self._lock:
-            if self._engine is None:
-                how = self.execution
-                self._engine = open_file(
-                    self.path,
-                    runtime=how.runtime,
-                    precision=how.precision,
-                    threads=how.threads and min(how.threads, hardware.threads()),
-                    device=how.device,
-                )
-            engine = self._engine
-        return engine.run(np.ascontiguousarray(inputs))
-
-    def close(self) -> None:
-        """Free what the runtime holds; the next call opens the file again."""
-        with self._lock:
-            self._engine = None
+    def _open(self, how: Execution) -> engines.Engine:
+        return open_file(
+            self.path, runtime=how.runtime, device=how.device, threads=how.threads, precision=how.precision
+        )
 
     def __repr__(self) -> str:
         return f"OnnxModel({str(self.path)!r})"

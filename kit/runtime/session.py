@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 
-from kit import device as hardware
 from kit.errors import ArgumentError, DataError, ModelError, unknown
 from kit.runtime import packed
 from kit.runtime.execution import RUNTIMES, Execution
@@ -129,7 +128,7 @@ def open(  # noqa: A001 -- the verb for every format
     how = replace(
         meant,
         precision=precision or meant.precision,
-        threads=threads or min(meant.threads or hardware.threads(), hardware.threads()),
+        threads=threads or meant.here().threads,
         device=device or (None if providers else meant.device),
     )
     if isinstance(body, TorchModel):

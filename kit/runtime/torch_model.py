@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,10 +14,12 @@ from kit import device as hardware
 from kit.errors import DeviceError, ModelError, unknown
 from kit.runtime.engines import Engine
 from kit.runtime.execution import Execution
+from kit.runtime.lazy_model import LazyModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -27,7 +28,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _WARMUP = 3  # calls before a CUDA graph is captured, as its documentation asks for
 
 
-class TorchModel:
+class TorchModel(LazyModel):
     """A module that is run in a certain way; called like an ONNX file.
 
     Args:
@@ -44,29 +45,13 @@ class TorchModel:
     """
 
     def __init__(self, module: nn.Module, execution: Execution | None = None) -> None:
-        self.module, self.execution = module, execution or Execution()
+        super().__init__(execution or Execution())
+        self.module = module
         if self.execution.runtime != "torch":
             raise ModelError(f"a module runs on torch, not on {self.execution.runtime}; export it first")
-        self._engine: Engine | None = None
-        self._lock = threading.Lock()
 
-    @property
-    def runtime(self) -> str:
-        """Always "torch"."""
-        return self.execution.runtime
-
-    def __call__(self, inputs: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Run the model."""
-        with self._lock:
-            if self._engine is None:
-                self._engine = open_torch(self.module, self.execution)
-            engine = self._engine
-        return engine.run(np.ascontiguousarray(inputs))
-
-    def close(self) -> None:
-        """Free the copy; the next call makes it anew."""
-        with self._lock:
-            self._engine = None
+    def _open(self, how: Execution) -> Engine:
+        return open_torch(self.module, how)
 
     def __repr__(self) -> str:
         return f"TorchModel({type(self.module).__name__}: {self.execution})"

@@ -56,15 +56,16 @@ class Predict(Panel):
         self.prediction: float | str | None = None
         self.measured: Measurement | float | str | None = None
         if choices:
-            self.answer = W.RadioButtons(options=self._choices, value=None, layout={"width": "auto"})
+            self.answer = W.RadioButtons(
+                options=self._choices, value=None, description="Answer", layout={"width": "auto"}
+            )
         else:
-            self.answer = W.Text(placeholder="a number", continuous_update=True, layout={"width": "9em"})
+            self.answer = W.Text(description="Answer", placeholder="a number", layout={"width": "9em"})
         asked = W.Label(f"{question} In {unit}:" if unit else question)
         self._commit = self.button("Commit", "Settle on this answer", self.commit, "primary")
         self._again = self.button("Think again", "Take the answer back", self.withdraw)
         form = W.VBox([asked, self.answer, W.HBox([self._commit, self._again])])
         super().__init__(form)
-        self.answer.description = "Answer"
         self.attempt(self._remember)
         self.watch(self.answer, self.show_code)
         self._show()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from scipy.stats import t
 from torch.nn import functional as F
 
 import kit
@@ -137,12 +138,11 @@ def one_seed(net: str, seed: int, data: Dataset, answers: torch.Tensor, recipe: 
 
 def interval(values: list[float]) -> str:
     """Return mean and Student's 95 % interval of a few values."""
-    t = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}.get(len(values))
     mean = statistics.mean(values)
-    if t is None:
+    if len(values) == 1:
         return f"{mean:.2f}"
-    half = t * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:.2f} [{mean - half:.2f}, {mean + half:.2f}]"
+    low, high = t.interval(0.95, len(values) - 1, mean, statistics.stdev(values) / math.sqrt(len(values)))
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def records(net: str, seeds: int, data: Dataset, recipe: Recipe, *, copies=4, epochs=6, widths=(16, 32, 64)):

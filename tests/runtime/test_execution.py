@@ -1,7 +1,11 @@
 import pytest
 
+import kit
+from kit import device as hardware
 from kit.errors import ArgumentError
 from kit.runtime.execution import Execution
+from kit.runtime.onnx_model import OnnxModel
+from kit.runtime.torch_model import TorchModel
 
 
 def test_it_reads_like_a_sentence_and_keeps_what_is_set():
@@ -28,3 +32,14 @@ def test_it_reads_like_a_sentence_and_keeps_what_is_set():
 def test_what_no_runtime_knows_is_refused(settings, words):
     with pytest.raises(ArgumentError, match=words):
         Execution(**settings)
+
+
+def test_more_threads_than_cores_are_not_taken(trained, fashion):
+    """A card may come from a larger machine."""
+    many, cores = Execution(threads=10_000), hardware.threads()
+    assert many.here().threads == cores
+    assert Execution(threads=1).here().threads == 1
+    file = kit.export(trained, data=fashion).file
+    for model in (TorchModel(trained.module, many), OnnxModel(file, threads=10_000)):
+        model(fashion.test.inputs[:1].numpy())
+        assert model._engine.threads == cores
