@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from kit import (
         widgets as widgets,
     )
-    from kit.compression.bits import bit_sensitivity as bit_sensitivity
-    from kit.compression.budget import Budget as Budget
-    from kit.compression.codebook import cluster as cluster
-    from kit.compression.distill import distill as distill
-    from kit.compression.fastest import fastest as fastest
-    from kit.compression.prune import prune as prune
-    from kit.compression.quantize import quantize as quantize
-    from kit.compression.recipes import Space as Space
-    from kit.compression.search import search as search
-    from kit.compression.sensitivity import sensitivity as sensitivity
-    from kit.compression.squeeze import squeeze as squeeze
+    from kit.compression.distillation.distill import distill as distill
+    from kit.compression.packing.codebook import cluster as cluster
+    from kit.compression.packing.squeeze import squeeze as squeeze
+    from kit.compression.pruning.prune import prune as prune
+    from kit.compression.pruning.sensitivity import sensitivity as sensitivity
+    from kit.compression.quantization.bits import bit_sensitivity as bit_sensitivity
+    from kit.compression.quantization.quantize import quantize as quantize
+    from kit.compression.runtimes.fastest import fastest as fastest
+    from kit.compression.search.budget import Budget as Budget
+    from kit.compression.search.recipes import Space as Space
+    from kit.compression.search.search import search as search
     from kit.conversion.export import export as export
     from kit.doctor import doctor as doctor
     from kit.measurement.benchmark import benchmark as benchmark
@@ -60,17 +60,17 @@ _VERBS = {
     "train": "kit.training.train",
     "evaluate": "kit.measurement.evaluate",
     "agreement": "kit.measurement.evaluate",
-    "prune": "kit.compression.prune",
-    "sensitivity": "kit.compression.sensitivity",
-    "quantize": "kit.compression.quantize",
-    "bit_sensitivity": "kit.compression.bits",
-    "distill": "kit.compression.distill",
-    "cluster": "kit.compression.codebook",
-    "squeeze": "kit.compression.squeeze",
-    "fastest": "kit.compression.fastest",
-    "search": "kit.compression.search",
-    "Budget": "kit.compression.budget",
-    "Space": "kit.compression.recipes",
+    "prune": "kit.compression.pruning.prune",
+    "sensitivity": "kit.compression.pruning.sensitivity",
+    "quantize": "kit.compression.quantization.quantize",
+    "bit_sensitivity": "kit.compression.quantization.bits",
+    "distill": "kit.compression.distillation.distill",
+    "cluster": "kit.compression.packing.codebook",
+    "squeeze": "kit.compression.packing.squeeze",
+    "fastest": "kit.compression.runtimes.fastest",
+    "search": "kit.compression.search.search",
+    "Budget": "kit.compression.search.budget",
+    "Space": "kit.compression.search.recipes",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",

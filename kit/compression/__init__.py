@@ -1,1 +1,1 @@
-"""Making models smaller and faster: prune, quantize, distil."""
+"""Making models smaller and faster: a room for each way."""

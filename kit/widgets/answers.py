@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from kit.compression.distill import softened
+from kit.compression.distillation.distill import softened
 from kit.errors import ArgumentError
 from kit.runtime.session import Session
 from kit.runtime.session import open as open_session

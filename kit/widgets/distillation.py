@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as W
 import torch
 
-from kit.compression.distill import distill, softened
+from kit.compression.distillation.distill import distill, softened
 from kit.data import as_dataset
 from kit.errors import ArgumentError
 from kit.variant import as_variant

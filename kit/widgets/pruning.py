@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as W
 
-from kit.compression.outlook import Outlook
-from kit.compression.prune import prune
-from kit.compression.sensitivity import sensitivity
+from kit.compression.pruning.outlook import Outlook
+from kit.compression.pruning.prune import prune
+from kit.compression.pruning.sensitivity import sensitivity
 from kit.data import as_dataset
 from kit.variant import as_variant
 from kit.widgets import markup
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from kit.compression.sensitivity import Sensitivity
+    from kit.compression.pruning.sensitivity import Sensitivity
     from kit.training import Control
     from kit.variant import Variant
     from kit.widgets.panel import Table

@@ -9,8 +9,8 @@ import ipywidgets as W
 import torch
 
 from kit import device, plots
-from kit.compression.quantize import SCHEMES, quantize
-from kit.compression.rounding import round_layer, weighted_layers
+from kit.compression.quantization.quantize import SCHEMES, quantize
+from kit.compression.quantization.rounding import round_layer, weighted_layers
 from kit.data import as_dataset
 from kit.measurement import table as tables
 from kit.variant import as_variant

@@ -24,7 +24,7 @@ from scipy.stats import t
 from torch.nn import functional as F
 
 import kit
-from kit.compression.distill import taught
+from kit.compression.distillation.distill import taught
 from kit.data import Dataset, Split
 from kit.measurement.predict import logits
 from kit.training.loop import fit

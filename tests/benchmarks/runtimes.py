@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import kit
-from kit.compression.forms import Forms
-from kit.compression.onnx_layers import silenced
-from kit.compression.runtimes import ways
+from kit.compression.quantization.onnx_layers import silenced
+from kit.compression.runtimes.forms import Forms
+from kit.compression.runtimes.ways import ways
 from kit.data import Dataset, Split
 from kit.runtime.engines import openvino_core
 from kit.variant import Preprocess, Signature

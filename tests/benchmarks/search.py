@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 
 import kit
-from kit.compression.recipes import Recipe
-from kit.compression.trials import Trial, chosen, hypervolume
+from kit.compression.search.recipes import Recipe
+from kit.compression.search.trials import Trial, chosen, hypervolume
 
 BUDGET = "lose at most 0.5 points; smallest"
 RATIOS = (0.5, 0.75)  # of the single recipes, each of which gets all the minutes for its fine-tuning

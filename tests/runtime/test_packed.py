@@ -138,7 +138,7 @@ def test_a_pruned_net_keeps_its_widths_and_its_masks_become_zeros(trained, tmp_p
             "7.weight": torch.randn(10, 30), "7.bias": torch.zeros(10),
         },
     )  # fmt: skip
-    from kit.compression import masks
+    from kit.compression.pruning import masks
 
     masks.apply(slim, {"5": torch.rand(30, 160) < 0.1})
     loaded = unpack(pack(Variant(slim, "slim", trained.signature), tmp_path / "slim.kit"))

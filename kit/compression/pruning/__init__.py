@@ -1,0 +1,1 @@
+"""Fewer channels or fewer weights: prune, clip, and scan for what each layer bears."""

@@ -1,0 +1,1 @@
+"""Fewer bits: integer arithmetic, weights alone, mixed bits, and training under rounding."""

@@ -1,0 +1,1 @@
+"""Which recipe: steps are tried, cached and judged until a budget is met best."""
