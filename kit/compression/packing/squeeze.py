@@ -177,9 +177,7 @@ def squeeze(
 class _Market:
     """Sets the price of a bit so that the size follows its plan: down along a geometric line, then level."""
 
-    def __init__(
-        self, parent: Variant, module: nn.Module, budget: int, steps: int, *, priced: bool
-    ) -> None:
+    def __init__(self, parent: Variant, module: nn.Module, budget: int, steps: int, *, priced: bool) -> None:
         self._parent, self._module, self._budget, self._steps = parent, module, budget, steps
         self.rate = entropy.Rate(module)
         self._first = self.rate.bits / 8
