@@ -54,6 +54,8 @@ class Recipe:
     goals: tuple[Goal, ...]
     dense: int = 1
     squeeze: int = 3
+    batch_size: int = 128
+    lr: float = 2e-3  # of squeezing
     cut: tuple[tuple[str, float], ...] = ()
 
 
@@ -70,6 +72,8 @@ RECIPES = {
             Goal(600, 1.0, "606× at 1.0 % (entropy-penalised reparameterisation); 555× at 0.69 % (MIRACLE)"),
             Goal(1110, 0.96, "1110× at 0.96 % (MIRACLE)"),
         ),
+        squeeze=4,
+        batch_size=64,
         cut=(("0", 0.5), ("2", 0.6), ("5", 0.8)),
     ),
 }
@@ -166,7 +170,7 @@ class Seed:
 
     def __init__(self, net: str, seed: int, data: Dataset, answers: torch.Tensor, recipe: Recipe) -> None:
         self.net, self.seed, self._data, self._answers, self._recipe = net, seed, data, answers, recipe
-        self._how = {"seed": seed, "threads": 1, "progress": False}
+        self._how = {"seed": seed, "threads": 1, "progress": False, "batch_size": recipe.batch_size}
         self._start: Variant | None = None
 
     def start(self) -> Variant:
@@ -193,8 +197,9 @@ class Seed:
     def squeezed(self, budget: int, path: Path, *, penalty: bool) -> dict:
         """Return the bytes of a file, and the errors of what is read from it."""
         small = kit.squeeze(
-            self.start(), self._data, budget=budget, teacher=self._answers, temperature=TEMPERATURE,
-            weight=WEIGHT, penalty=penalty, epochs=self._recipe.squeeze, lr=2e-3, name=self.net, **self._how,
+            self.start(), self._data, budget=budget, penalty=penalty, teacher=self._answers, name=self.net,
+            temperature=TEMPERATURE, weight=WEIGHT, epochs=self._recipe.squeeze, lr=self._recipe.lr,
+            **self._how,
         )  # fmt: skip
         read = kit.load(kit.pack(small, path, history=False))
         errors = {"valid": error(read, self._data, "valid"), "test": error(read, self._data)}
