@@ -1,14 +1,13 @@
 """The records of compression on MNIST: bytes of real files, over seeds, with everything chosen on validation.
 
-python tests/benchmarks/records.py lenet_300_100 | lenet5 [seeds]
-python tests/benchmarks/records.py ablation lenet_300_100 | lenet5 [seeds]
+python tests/benchmarks/records.py [ablation] [lenet_300_100 | lenet5 [seeds]]
 python tests/benchmarks/records.py table
 
 A residual net trained on warped digits is the teacher. It answers the training images and four warped
 copies of each once; everything else learns from these answers and the labels. The dense net of each seed
 trains for as many steps as its squeezed ones did in all. The test split is looked at once, when a file is
 done, by reading the file again. Each figure is kept in runs/records as soon as it is known: a run that was
-stopped goes on where it was, and `table` prints what there is.
+stopped goes on where it was, and `table` prints what there is. Remove that folder to train another teacher.
 """
 
 from __future__ import annotations
@@ -57,6 +56,9 @@ class Recipe:
     batch_size: int = 128
     lr: float = 2e-3  # of squeezing
     cut: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.dense}+{self.squeeze} passes, {self.batch_size} a step, lr {self.lr:g}, cut {self.cut}"
 
 
 RECIPES = {
@@ -214,14 +216,15 @@ def records(
     ledger = Ledger(folder)
     wide, answers = teach(data, ledger, copies=copies, epochs=epochs, widths=widths)
     runs = [Seed(net, seed, wide, answers, recipe) for seed in range(seeds)]
+    same = {"net": net, "recipe": str(recipe)}
     for run in runs:
         for penalty in penalties:
             for goal in recipe.goals:
                 path = folder / f"{net}-{run.seed}-{goal.ratio}{'' if penalty else '-no-penalty'}.kit"
                 make = partial(run.squeezed, floats(net) // goal.ratio, path, penalty=penalty)
-                ledger.record(make, net=net, seed=run.seed, goal=goal.ratio, penalty=penalty)
+                ledger.record(make, **same, seed=run.seed, goal=goal.ratio, penalty=penalty)
     for run in runs:
-        ledger.record(run.baseline, net=net, seed=run.seed, goal=0)
+        ledger.record(run.baseline, **same, seed=run.seed, goal=0)
     return show(net, recipe, ledger)
 
 
@@ -232,12 +235,12 @@ def floats(net: str) -> int:
 
 def show(net: str, recipe: Recipe, ledger: Ledger) -> list[tuple[float, float]]:
     """Print the tables of one net; return (ratio, mean test error) for each goal that has figures."""
-    table = []
-    print(f"\n{net}, {floats(net):,} bytes as float32")
+    table, find = [], partial(ledger.find, net=net, recipe=str(recipe))
+    print(f"\n{net}, {floats(net):,} bytes as float32; {recipe}")
     print("| published | to reach | ratio, largest file | test error %, mean [95 %] | seeds | minutes | |")
     print("|---|---|---|---|---|---|---|")
     for goal in recipe.goals:
-        if lines := ledger.find(net=net, goal=goal.ratio, penalty=True):
+        if lines := find(goal=goal.ratio, penalty=True):
             largest = max(line["bytes"] for line in lines)
             ratio, found = floats(net) / largest, statistics.mean(line["test"] for line in lines)
             reached = "yes" if ratio >= goal.ratio and found <= goal.error else "no"
@@ -245,15 +248,15 @@ def show(net: str, recipe: Recipe, ledger: Ledger) -> list[tuple[float, float]]:
             cells = (goal.published, f"{goal.ratio}× at {goal.error} %", f"{ratio:.0f}×, {largest:,} bytes")
             print(f"| {' | '.join(cells)} | {_errors(lines)} | {len(lines)} | {minutes:.1f} | {reached} |")
             table.append((ratio, found))
-    if dense := ledger.find(net=net, goal=0):
+    if dense := find(goal=0):
         print(f"Dense, with the same steps and teacher: {_errors(dense)} % over {len(dense)} seeds.")
     print("Minutes of one core; the first file of a seed includes its start, the teacher comes once.")
-    if without := ledger.find(net=net, penalty=False):
+    if without := find(penalty=False):
         print("\n| coder, bytes and steps alike | entropy penalty | nearest to zero go | seeds |")
         print("|---|---|---|---|")
         for ratio in sorted({line["goal"] for line in without}):
-            off = ledger.find(net=net, goal=ratio, penalty=False)
-            on = ledger.find(net=net, goal=ratio, penalty=True)
+            off = find(goal=ratio, penalty=False)
+            on = find(goal=ratio, penalty=True)
             on = [line for line in on if line["seed"] in {other["seed"] for other in off}]
             print(f"| {ratio}× | {_errors(on)} | {_errors(off)} | {len(off)} |")
     return table
@@ -277,8 +280,9 @@ def main(arguments: list[str]) -> None:
         return
     penalties = (True, False) if arguments[:1] == ["ablation"] else (True,)
     rest = arguments[len(penalties) - 1 :]
-    name, seeds = [*rest, *("lenet_300_100", 5)[len(rest) :]]
-    records(name, int(seeds), kit.data.mnist(), RECIPES[name], penalties=penalties)
+    for name in rest[:1] or RECIPES:
+        seeds = int(rest[1]) if rest[1:] else 5
+        records(name, seeds, kit.data.mnist(), RECIPES[name], penalties=penalties)
 
 
 if __name__ == "__main__":
