@@ -15,15 +15,16 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from torch.nn.utils import parametrize
 
 from kit import files
-from kit.errors import CorruptFileError, KitError, ModelError, StorageError
+from kit.errors import CorruptFileError, KitError, ModelError, StorageError, TamperedFileError
 from kit.models import architecture_of, build, fit_to_weights
 from kit.runtime import card as cards
 from kit.runtime import gate, packed
 from kit.runtime.execution import Execution
+from kit.runtime.gate import weights as weight_rules
 from kit.runtime.onnx_model import OnnxModel
+from kit.runtime.state import plain_copy
 from kit.runtime.torch_model import TorchModel
 from kit.variant import Variant
 
@@ -59,7 +60,7 @@ def save(variant: Variant, folder: str | Path) -> Path:
     target = Path(folder)
     with _replacing(target) as temporary:
         if isinstance(variant.model, (nn.Module, TorchModel)):
-            module = _plain_copy(variant.module)
+            module = plain_copy(variant.module)
             tensors = {k: t.detach().contiguous().clone() for k, t in module.state_dict().items()}
             (temporary / MODULE).write_bytes(safetensors.torch.save(tensors))
             made = _rebuilt_by(module, tensors, variant)
@@ -88,9 +89,10 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
         The variant, on the CPU, in eval mode; it computes what the saved one computed.
 
     Raises:
-        CorruptFileError: when a file is cut short or changed, or the card is not valid.
+        CorruptFileError: when a file is missing, or the card is not valid.
         ModelError: when this is neither of the two, or its module cannot be rebuilt.
-        UnsafeModelError: when a packed file asks for more layers or weights than it may.
+        TamperedFileError: when a file is not the one that the card recorded.
+        UnsafeModelError: when a file asks for more than it may.
 
     Example: `kit.load("runs/convnet")`
     """
@@ -119,11 +121,12 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
 
 def _rebuild(path: Path, card: Card, module: nn.Module | None) -> nn.Module:
     try:
+        weight_rules.check(path)
         weights = safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise CorruptFileError(f"{path} is no safetensors file: {error}") from None
     if module is not None:
-        return fit_to_weights(_plain_copy(module), weights)
+        return fit_to_weights(plain_copy(module), weights)
     if card.architecture is None:
         raise ModelError(
             f"{path.parent} holds a module that kit.models cannot rebuild; "
@@ -141,16 +144,18 @@ def _check_files(root: Path, card: Card) -> None:
     for name, stored in card.files.items():
         inside = PurePosixPath(name)
         if inside.is_absolute() or ".." in inside.parts:
-            raise CorruptFileError(f"{root / CARD} names {name!r}, outside its own folder")
+            raise TamperedFileError(f"{root / CARD} names {name!r}, outside its own folder")
         path = root / name
+        if path.is_symlink():
+            raise TamperedFileError(f"{path} is a link, which a model folder does not hold")
         if not path.is_file():
             raise CorruptFileError(f"{path} is missing; save the model again")
         if path.stat().st_size != stored.bytes:
-            raise CorruptFileError(
+            raise TamperedFileError(
                 f"{path} has {path.stat().st_size:,} bytes, its card says {stored.bytes:,}"
             )
         if (found := files.digest(path)) != stored.sha256:
-            raise CorruptFileError(
+            raise TamperedFileError(
                 f"{path} was changed: SHA-256 is {found[:16]}…, its card says {stored.sha256[:16]}…"
             )
 
@@ -185,15 +190,6 @@ def _rebuilt_by(module: nn.Module, tensors: dict[str, torch.Tensor], variant: Va
     return made if same else None
 
 
-def _plain_copy(module: nn.Module) -> nn.Module:
-    """Return a copy on the CPU with masks and other parametrizations applied for good."""
-    copy = deepcopy(module).cpu().eval()
-    for layer in copy.modules():
-        for name in list(getattr(layer, "parametrizations", {})):
-            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
-    return copy
-
-
 def _copy_onnx(path: Path, folder: Path) -> None:
     gate.check(path)
     shutil.copyfile(path, folder / ONNX)
@@ -210,10 +206,20 @@ def _stored(folder: Path) -> dict[str, cards.StoredFile]:
     }
 
 
+def replace_folder(source: Path, target: Path) -> None:
+    """Let a folder take the place of `target`, if that is free, an older SavedModel or a model folder.
+
+    Raises:
+        StorageError: when it is something else, or cannot be written.
+    """
+    with _replacing(target, mark="saved_model.pb") as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
+
+
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def _replacing(target: Path, mark: str = CARD) -> Iterator[Path]:
     """Give a folder to write to; when all is well it is synced and takes the place of `target`."""
-    if target.exists() and not (target / CARD).is_file() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not (target / mark).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} exists and is no model folder; choose another name")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

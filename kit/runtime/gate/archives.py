@@ -27,7 +27,9 @@ def check(path: Path) -> list[str]:
             link, has a path that leads elsewhere, or comes twice.
     """
     if (count := _entries(path)) > _MOST_ENTRIES:
-        raise UnsafeModelError(f"{path} claims {count:,} entries, more than {_MOST_ENTRIES:,}; do not open it")
+        raise UnsafeModelError(
+            f"{path} claims {count:,} entries, more than {_MOST_ENTRIES:,}; do not open it"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -101,11 +103,18 @@ def _check_places(path: Path, entries: Sequence[zipfile.ZipInfo], directory: int
             stream.seek(entry.header_offset)
             header = stream.read(30)
             if len(header) < 30 or header[:4] != b"PK\x03\x04":
-                raise ModelError(f"{path} is a damaged zip archive: {entry.filename!r:.80} is not where it says")
+                raise ModelError(
+                    f"{path} is a damaged zip archive: {entry.filename!r:.80} is not where it says"
+                )
             length, extra = struct.unpack_from("<HH", header, 26)
             name = stream.read(length)
-            if name not in {entry.orig_filename.encode("utf-8"), entry.orig_filename.encode("cp437", "replace")}:
-                raise UnsafeModelError(f"{path}: {entry.filename!r:.80} is called {name!r:.80} elsewhere in it")
+            if name not in {
+                entry.orig_filename.encode("utf-8"),
+                entry.orig_filename.encode("cp437", "replace"),
+            }:
+                raise UnsafeModelError(
+                    f"{path}: {entry.filename!r:.80} is called {name!r:.80} elsewhere in it"
+                )
             if entry.header_offset < free:
                 raise UnsafeModelError(f"{path}: {entry.filename!r:.80} overlaps another entry: a zip bomb")
             free = entry.header_offset + 30 + length + extra + entry.compress_size

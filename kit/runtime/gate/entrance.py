@@ -54,27 +54,21 @@ def identify(path: str | Path) -> str:
     if file.is_dir():
         if (file / "saved_model.pb").is_file():
             return "saved_model"
-        raise ModelError(f"{file} holds no model: expected card.json or saved_model.pb in it")
+        raise ModelError(
+            f"{file} is no model folder: it has neither card.json (kit.save writes one) nor saved_model.pb"
+        )
     if not file.is_file():
         raise ModelError(f"{file} does not exist; expected a model file or a model folder")
     with file.open("rb") as stream:
         head = stream.read(_PEEK)
-    if pickles.looks_like_one(head):
-        raise UnsafeModelError(f"{file} is a pickle, which runs code when it is opened; {pickles.ADVICE}")
-    for magic, name in _WRAPPERS.items():
-        if head.startswith(magic):
-            raise UnsafeModelError(f"{file} is packed with {name}, which no model format is; unpack it first")
-    if _is_tar(file):
-        raise UnsafeModelError(f"{file} is a tar archive, which no model format is; unpack it first")
+    _refuse_wrapped(file, head)
     if head[4:8] == b"TFL3":
         return "tflite"
     if head.startswith(b"PK") or zipfile.is_zipfile(file):
         return _kind_of_zip(file)
-    if head.startswith(b"\x93NUMPY"):
-        raise UnsafeModelError(f"{file} is a numpy file, which may hold a pickle; {pickles.ADVICE}")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "openvino"
-    if file.suffix in {".h5", ".hdf5"} or head.startswith(b"\x89HDF"):
+    if head.startswith(b"\x89HDF"):
         raise ModelError(f"{file} is an HDF5 file; save the Keras model as .keras")
     if file.suffix != ".onnx":
         raise ModelError(
@@ -82,6 +76,19 @@ def identify(path: str | Path) -> str:
             "kit.open takes these, SavedModels and model folders"
         )
     return "onnx"
+
+
+def _refuse_wrapped(file: Path, head: bytes) -> None:
+    """Refuse pickles, and what may hold one."""
+    if pickles.looks_like_one(head):
+        raise UnsafeModelError(f"{file} is a pickle, which runs code when it is opened; {pickles.ADVICE}")
+    for magic, name in _WRAPPERS.items():
+        if head.startswith(magic):
+            raise UnsafeModelError(f"{file} is packed with {name}, which no model format is; unpack it first")
+    if _is_tar(file):
+        raise UnsafeModelError(f"{file} is a tar archive, which no model format is; unpack it first")
+    if head.startswith(b"\x93NUMPY"):
+        raise UnsafeModelError(f"{file} is a numpy file, which may hold a pickle; {pickles.ADVICE}")
 
 
 def _is_tar(file: Path) -> bool:
@@ -106,7 +113,6 @@ def _kind_of_zip(file: Path) -> str:
                 if pickles.looks_like_one(stream.read(_PEEK)):
                     raise UnsafeModelError(f"{file} holds the pickle {name!r:.80}; {pickles.ADVICE}")
     raise ModelError(f"{file} is a zip archive of no known model format; expected .pt2, .pt or .keras")
-
 
 
 _RULES: dict[str, Callable[[Path], object]] = {

@@ -88,7 +88,9 @@ def _check_code(inside: _Bytes, code: int) -> None:
     begin, count = inside.length(code, 1, 1)
     if number == _CUSTOM or count:
         name = bytes(inside.data[begin : begin + min(count, 60)]).decode("ascii", "replace")
-        raise UnsafeModelError(f"{inside.path} asks for the operator {name!r} of another library; do not load one for it")
+        raise UnsafeModelError(
+            f"{inside.path} asks for the operator {name!r} of another library; do not load one for it"
+        )
 
 
 def _check_tensor(inside: _Bytes, tensor: int, buffers: list[int]) -> None:
@@ -97,12 +99,15 @@ def _check_tensor(inside: _Bytes, tensor: int, buffers: list[int]) -> None:
     kind, place = inside.field(tensor, 1), inside.field(tensor, 2)
     buffer = inside.number("<I", place) if place else 0
     if buffer >= len(buffers) or any(side < -1 for side in sides) or rank > 64:
-        raise UnsafeModelError(f"{inside.path} declares a tensor {sides[:8]} with weights that it does not hold")
+        raise UnsafeModelError(
+            f"{inside.path} declares a tensor {sides[:8]} with weights that it does not hold"
+        )
     each = _SIZES.get(inside.number("<b", kind) if kind else 0, 0)
     count = prod(abs(side) for side in sides)
     if buffers[buffer] and each and count * each != buffers[buffer]:
         raise UnsafeModelError(
-            f"{inside.path} declares a tensor {sides[:8]}, which takes {count * each:,} bytes; it has {buffers[buffer]:,}"
+            f"{inside.path} declares a tensor {sides[:8]}, which takes {count * each:,} bytes; "
+            f"it has {buffers[buffer]:,}"
         )
     if count > _MOST_NUMBERS:
         raise UnsafeModelError(f"{inside.path} declares a tensor {sides[:8]}, far larger than the file")

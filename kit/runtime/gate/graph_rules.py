@@ -73,7 +73,9 @@ def _check_versions(file: Path, model: ModelProto) -> None:
     from onnx import defs
 
     newest = defs.onnx_opset_version()
-    version = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
+    version = max(
+        (entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1
+    )
     if not 1 <= version <= newest:
         raise ModelError(f"{file} uses version {version} of ONNX's operators; 1 to {newest} are known here")
     functions = {function.name for function in model.functions}
@@ -111,9 +113,13 @@ def _check_declared(file: Path, model: ModelProto) -> None:
     graphs = [model.graph, *(a.g for node in _every_node(model) for a in node.attribute if a.HasField("g"))]
     for graph in graphs:
         for value in (*graph.input, *graph.output, *graph.value_info):
-            sides = [side.dim_value for side in value.type.tensor_type.shape.dim if side.HasField("dim_value")]
+            sides = [
+                side.dim_value for side in value.type.tensor_type.shape.dim if side.HasField("dim_value")
+            ]
             if any(side < 0 for side in sides) or prod(sides) > _MOST_INPUT:
-                raise UnsafeModelError(f"{file} declares {value.name!r:.60} as {sides[:8]}, which no memory holds")
+                raise UnsafeModelError(
+                    f"{file} declares {value.name!r:.60} as {sides[:8]}, which no memory holds"
+                )
         for sparse in graph.sparse_initializer:
             _require(file, sparse.values.name, list(sparse.dims))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import xml.etree.ElementTree as ET
@@ -31,19 +32,13 @@ def check(path: Path) -> None:
     if b"<!" in text.replace(b"<!--", b""):
         raise UnsafeModelError(f"{path} defines entities, which can grow without bound or read files")
     size = _weights(path)
-    seen = 0
-    parser = ET.XMLPullParser(("start",))  # noqa: S314 -- entities were refused above, elements are counted
     try:
-        for start in range(0, len(text), 65_536):
-            parser.feed(text[start : start + 65_536])
-            for _, element in parser.read_events():
-                seen += 1
-                if seen == 1 and element.tag != "net":
-                    raise ModelError(f"{path} is no OpenVINO model: it begins with <{element.tag:.40}>")
-                if seen > _MOST:
-                    raise UnsafeModelError(f"{path} holds more than {_MOST:,} elements; do not open it")
-                _check(path, element, size)
-        parser.close()
+        for seen, (_, element) in enumerate(ET.iterparse(io.BytesIO(text), ("start",))):  # noqa: S314 -- no entities
+            if not seen and element.tag != "net":
+                raise ModelError(f"{path} is no OpenVINO model: it begins with <{element.tag:.40}>")
+            if seen > _MOST:
+                raise UnsafeModelError(f"{path} holds more than {_MOST:,} elements; do not open it")
+            _check(path, element, size)
     except ET.ParseError as error:
         raise ModelError(f"{path} is no OpenVINO model, or is cut short: {error}") from None
 
@@ -54,9 +49,13 @@ def _weights(path: Path) -> int:
     try:
         found = os.lstat(beside)
     except OSError:
-        raise ModelError(f"{path} keeps its weights in {beside.name}, which is missing; put it beside it") from None
+        raise ModelError(
+            f"{path} keeps its weights in {beside.name}, which is missing; put it beside it"
+        ) from None
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        raise UnsafeModelError(f"{beside} is no file of its own but a link; copy the weights there if you trust it")
+        raise UnsafeModelError(
+            f"{beside} is no file of its own but a link; copy the weights there if you trust it"
+        )
     return found.st_size
 
 
@@ -64,7 +63,9 @@ def _check(path: Path, element: ET.Element, size: int) -> None:
     if element.tag == "layer":
         library = element.get("version", "")
         if not (library.startswith("opset") and library[5:].isdigit()):
-            raise UnsafeModelError(f"{path} asks for a layer of the library {library!r:.40}, which is unknown")
+            raise UnsafeModelError(
+                f"{path} asks for a layer of the library {library!r:.40}, which is unknown"
+            )
     elif element.tag == "data" and element.get("offset") is not None:
         try:
             offset, length = int(element.get("offset", "")), int(element.get("size", ""))
@@ -76,6 +77,10 @@ def _check(path: Path, element: ET.Element, size: int) -> None:
             count *= side
         each = _TYPES.get(element.get("element_type", ""))
         if offset < 0 or length < 0 or offset + length > size or min([0, *sides]) < 0:
-            raise UnsafeModelError(f"{path} takes bytes {offset:,} to {offset + length:,} of weights that have {size:,}")
+            raise UnsafeModelError(
+                f"{path} takes bytes {offset:,} to {offset + length:,} of weights that have {size:,}"
+            )
         if each and count * each != length:
-            raise UnsafeModelError(f"{path} declares weights {sides[:8]}, which take {count * each:,} bytes, not {length:,}")
+            raise UnsafeModelError(
+                f"{path} declares weights {sides[:8]}, which take {count * each:,} bytes, not {length:,}"
+            )

@@ -22,7 +22,7 @@ def check(path: Path) -> None:
 
     Raises:
         ModelError: when its configuration is damaged.
-        UnsafeModelError: when a layer holds code or comes from another library, or there are other files in it.
+        UnsafeModelError: when a layer holds code or comes from another library, or other files are in it.
     """
     names = archives.check(path)
     if strange := set(names) - _ENTRIES:
@@ -45,13 +45,31 @@ def check(path: Path) -> None:
 def _check_object(path: Path, item: dict[str, Any]) -> None:
     name, module = item.get("class_name"), item.get("module")
     if name in _FORBIDDEN:
-        raise UnsafeModelError(f"{path} holds a {name}, which runs code or reads files; use Keras' other layers")
+        raise UnsafeModelError(
+            f"{path} holds a {name}, which runs code or reads files; use Keras' other layers"
+        )
     if module is not None and str(module).split(".")[0] not in _MODULES:
-        raise UnsafeModelError(f"{path} takes {name!r:.40} from {module!r:.60}, which is not Keras; do not load it")
-    if module == "builtins" and name not in {"function", "tuple", "list", "dict", "str", "int", "float", "bool", "slice"}:
+        raise UnsafeModelError(
+            f"{path} takes {name!r:.40} from {module!r:.60}, which is not Keras; do not load it"
+        )
+    if module == "builtins" and name not in {
+        "function",
+        "tuple",
+        "list",
+        "dict",
+        "str",
+        "int",
+        "float",
+        "bool",
+        "slice",
+    }:
         raise UnsafeModelError(f"{path} takes {name!r:.40} from Python itself; do not load it")
-    if module is not None and str(module).startswith(("keras.src.utils", "keras.utils", "keras.src.saving", "keras.saving")):
-        raise UnsafeModelError(f"{path} calls {name!r:.40} of {module!r:.60}, which is no layer; do not load it")
+    if module is not None and str(module).startswith(
+        ("keras.src.utils", "keras.utils", "keras.src.saving", "keras.saving")
+    ):
+        raise UnsafeModelError(
+            f"{path} calls {name!r:.40} of {module!r:.60}, which is no layer; do not load it"
+        )
 
 
 def _check_weights(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import ModelError, UnsafeModelError
+from kit.errors import ModelError
 from kit.runtime.gate import graph_rules, side, wire
 
 if TYPE_CHECKING:

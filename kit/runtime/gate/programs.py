@@ -1,7 +1,7 @@
 """A `.pt2` file of torch.export: a graph of named functions, which the loader looks up and calls.
 
-`torch.export.load` takes any name below `torch` (also `torch.os.system`), evaluates shapes as Python, and opens
-some entries as pickles. Here only tensor operators, plain arithmetic and plain tensors pass.
+`torch.export.load` takes any name below `torch` (also `torch.os.system`), evaluates shapes as Python, and
+opens some entries as pickles. Here only tensor operators, plain arithmetic and plain tensors pass.
 """
 
 from __future__ import annotations
@@ -23,12 +23,35 @@ if TYPE_CHECKING:
 _LARGEST = 64 * 2**20  # bytes of the graph, as text
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.\w+|_operator\.(\w+)|torch\.(sym_\w+)|math\.(\w+)")
 _FORBIDDEN = {"from_file", "save", "load", "warn", "_print", "attrgetter", "methodcaller", "call"}
-_NAMES = {"Symbol", "Integer", "Float", "Max", "Min", "Mod", "FloorDiv", "CeilDiv", "PythonMod", "Eq", "Ne", "Rational"}
+_NAMES = {
+    "Symbol",
+    "Integer",
+    "Float",
+    "Max",
+    "Min",
+    "Mod",
+    "FloorDiv",
+    "CeilDiv",
+    "PythonMod",
+    "Eq",
+    "Ne",
+    "Rational",
+}
 _NODES = (
-    ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.BinOp, ast.UnaryOp, ast.operator,
-    ast.unaryop, ast.Compare, ast.cmpop,
+    ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.BinOp, ast.UnaryOp,
+    ast.operator, ast.unaryop, ast.Compare, ast.cmpop,
 )  # fmt: skip
-_ENTRIES = ("data/weights/", "data/constants/", "data/sample_inputs/", "models/", "archive_", ".data/", "byteorder", "extra/", "version")
+_ENTRIES = (
+    "data/weights/",
+    "data/constants/",
+    "data/sample_inputs/",
+    "models/",
+    "archive_",
+    ".data/",
+    "byteorder",
+    "extra/",
+    "version",
+)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # bytes by the number of a dtype
 
 
@@ -41,7 +64,9 @@ def check(path: Path) -> None:
     """
     names = {name.split("/", 1)[-1]: name for name in archives.check(path)}
     if strange := [name for name in names if not name.startswith(_ENTRIES)]:
-        raise UnsafeModelError(f"{path} holds {strange[0]!r:.80}, such as compiled code; a program holds none")
+        raise UnsafeModelError(
+            f"{path} holds {strange[0]!r:.80}, such as compiled code; a program holds none"
+        )
     for short, name in names.items():
         if short.startswith("models/"):
             _check_graph(path, _json(path, name))
@@ -50,7 +75,9 @@ def check(path: Path) -> None:
         elif short.startswith("data/sample_inputs/"):
             _check_sample(path, name)
         elif short.startswith("data/constants/") and not short.rsplit("/", 1)[1].startswith("tensor_"):
-            raise UnsafeModelError(f"{path} holds the object {short!r:.80}, which runs code when it is opened")
+            raise UnsafeModelError(
+                f"{path} holds the object {short!r:.80}, which runs code when it is opened"
+            )
     if not any(short.startswith("models/") for short in names):
         raise ModelError(f"{path} holds no program; export it again")
 
@@ -122,13 +149,19 @@ def _check_tensors(path: Path, content: Any, folder: str, names: dict[str, str])
         inside, meta = f"{folder}/{entry.get('path_name')}", entry.get("tensor_meta") or {}
         if inside not in names:
             raise ModelError(f"{path}: the weights {key!r:.60} are missing")
-        sides, strides = ([side.get("as_int", -1) for side in meta.get(kind, ())] for kind in ("sizes", "strides"))
+        sides, strides = (
+            [side.get("as_int", -1) for side in meta.get(kind, ())] for kind in ("sizes", "strides")
+        )
         start = (meta.get("storage_offset") or {}).get("as_int", -1)
         if min([0, start, *sides, *strides]) < 0 or len(sides) != len(strides):
-            raise UnsafeModelError(f"{path}: {key!r:.60} has the impossible shape {sides[:8]} by {strides[:8]}")
+            raise UnsafeModelError(
+                f"{path}: {key!r:.60} has the impossible shape {sides[:8]} by {strides[:8]}"
+            )
         last = start + sum((side - 1) * step for side, step in zip(sides, strides, strict=True))
-        each = _SIZES.get(meta.get("dtype"), 1)
-        if prod(sides) and ((last + 1) * each > entries[names[inside]] or prod(sides) * each > entries[names[inside]]):
+        each = _SIZES.get(meta.get("dtype", 0), 1)
+        if prod(sides) and (
+            (last + 1) * each > entries[names[inside]] or prod(sides) * each > entries[names[inside]]
+        ):
             raise UnsafeModelError(f"{path}: {key!r:.60} is declared {sides[:8]}, more than its bytes hold")
 
 
@@ -151,7 +184,9 @@ def _check_sample(path: Path, name: str) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as inner:
             entries: list[zipfile.ZipInfo] = [e for e in inner.infolist() if e.filename.endswith(".pkl")]
             if sum(e.file_size for e in entries) > len(content):
-                raise UnsafeModelError(f"{path}: its example inputs unpack to more than they take: a zip bomb")
+                raise UnsafeModelError(
+                    f"{path}: its example inputs unpack to more than they take: a zip bomb"
+                )
             for entry in entries:
                 pickles.scan(path, inner.read(entry))
     except zipfile.BadZipFile:

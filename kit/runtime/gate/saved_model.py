@@ -17,23 +17,24 @@ _FILES = ("saved_model.pb", "fingerprint.pb", "variables", "assets", "keras_meta
 # Fields by number, as in saved_model.proto, meta_graph.proto, graph.proto, function.proto, attr_value.proto.
 _META, _GRAPH, _NODE, _LIBRARY, _FUNCTION, _SIGNATURE, _BODY = 2, 2, 1, 2, 1, 1, 3
 _NAME, _OP, _INPUT, _ATTRIBUTE, _VALUE, _CALLED = 1, 2, 3, 5, 2, 10
-_COMPUTE = set(
+_COMPUTE = frozenset(
     """
-    Abs Add AddN AddV2 All Any ArgMax ArgMin AssignVariableOp AvgPool AvgPool3D BatchMatMul BatchMatMulV2
-    BatchMatMulV3 BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D Conv2DBackpropInput
-    Conv3D Cos Cumsum DepthToSpace DepthwiseConv2dNative DisableCopyOnRead Div DivNoNan Einsum Elu Equal Erf
-    Erfc Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
-    Gather GatherNd GatherV2 Gelu Greater GreaterEqual Identity IdentityN If StatelessIf LeakyRelu Less LessEqual
-    Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool MaxPool3D MaxPoolV2 Maximum Mean Min
-    Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2 PartitionedCall Placeholder Pow
-    PreventGradient Prod Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear
-    ResizeNearestNeighbor ResourceGather Reverse ReverseV2 Round Rsqrt SegmentSum Select SelectV2 Selu Shape
-    ShardedFilename Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToBatchND BatchToSpaceND
-    SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessWhile While
-    StaticRegexFullMatch StopGradient StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor TensorListGetItem TensorListReserve
-    TensorListSetItem TensorListStack Tile TopK TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp Where
-    ZerosLike
-    """.split()
+    Abs Add AddN AddV2 All Any ArgMax ArgMin AssignVariableOp AvgPool AvgPool3D BatchMatMul
+    BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2
+    Const Conv2D Conv2DBackpropInput Conv3D Cos Cumsum DepthToSpace DepthwiseConv2dNative
+    DisableCopyOnRead Div DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Expm1 Fill Floor FloorDiv
+    FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd GatherV2 Gelu Greater
+    GreaterEqual Identity IdentityN If LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd
+    LogicalNot LogicalOr MatMul Max MaxPool MaxPool3D MaxPoolV2 Maximum Mean Min Minimum MirrorPad Mul
+    Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2 PartitionedCall Placeholder Pow PreventGradient
+    Prod Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear
+    ResizeNearestNeighbor ResourceGather Reverse ReverseV2 Round Rsqrt SegmentSum Select SelectV2 Selu
+    Shape ShardedFilename Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToBatchND
+    SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessIf
+    StatelessWhile StaticRegexFullMatch StopGradient StridedSlice StringJoin Sub Sum Tanh
+    TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile TopK
+    TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp Where While ZerosLike
+    """.split()  # noqa: SIM905 -- a list to read
 )
 _SAVING = {"SaveV2", "MergeV2Checkpoints", "RestoreV2"}  # in functions that need a file name from outside
 
@@ -49,7 +50,9 @@ def check(folder: Path) -> None:
     """
     for path in folder.rglob("*"):
         if path.is_symlink() or path.relative_to(folder).parts[0] not in _FILES:
-            raise UnsafeModelError(f"{folder} holds {path.name!r:.60}, a link or a file that no SavedModel has")
+            raise UnsafeModelError(
+                f"{folder} holds {path.name!r:.60}, a link or a file that no SavedModel has"
+            )
     graph = folder / "saved_model.pb"
     if not graph.stat().st_size or graph.stat().st_size > 2**31:
         raise ModelError(f"{graph} is damaged; save the model again")
@@ -76,10 +79,14 @@ def _check_graph(folder: Path, places: _Places, graph: tuple[int, int]) -> int:
     for owner, body in bodies.items():
         for node in body:
             if node.kind not in _COMPUTE | _SAVING:
-                raise UnsafeModelError(f"{folder} calls the operator {node.kind!r:.60}, which does more than compute")
+                raise UnsafeModelError(
+                    f"{folder} calls the operator {node.kind!r:.60}, which does more than compute"
+                )
             writes = node.called in saving or (not owner and node.kind in _SAVING)
             if writes and (owner or not asked.issuperset(node.inputs[:1] or ["nothing"])):
-                raise UnsafeModelError(f"{folder} reads or writes a file of its own choice in {owner or 'its graph'!r:.60}")
+                raise UnsafeModelError(
+                    f"{folder} reads or writes a file of its own choice in {owner or 'its graph'!r:.60}"
+                )
     return sum(map(len, bodies.values()))
 
 
@@ -122,7 +129,9 @@ class _Places:
         while place < end:
             self.budget -= 1
             if self.budget < 0:
-                raise UnsafeModelError(f"{self.path} holds more than {_MOST:,} parts: it would fill the memory")
+                raise UnsafeModelError(
+                    f"{self.path} holds more than {_MOST:,} parts: it would fill the memory"
+                )
             tag, place = self.varint(place, end)
             form = tag & 7
             if form == 0:

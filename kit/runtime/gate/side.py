@@ -33,7 +33,9 @@ def check_tensor(file: Path, tensor: TensorProto) -> None:
     entries = [(entry.key, entry.value) for entry in tensor.external_data]
     values = dict(entries)
     if len(values) < len(entries) or not set(values) <= _KEYS:
-        raise UnsafeModelError(f"{file}: {tensor.name!r:.60} says where its weights lie in a way that no exporter writes")
+        raise UnsafeModelError(
+            f"{file}: {tensor.name!r:.60} says where its weights lie in a way that no exporter writes"
+        )
     name = values.get("location", "")
     target = _beside(file, name)
     offset, length = (_number(file, tensor, values.get(key)) for key in ("offset", "length"))
@@ -60,8 +62,8 @@ def _beside(file: Path, name: str) -> Path:
         target /= part
         if target.is_symlink():
             raise UnsafeModelError(
-                f"{file} asks for weights in {name!r:.120}, a link that may lead outside its own folder; copy "
-                "the file there if you trust it"
+                f"{file} asks for weights in {name!r:.120}, a link that may lead outside its own folder; "
+                "copy the file there if you trust it"
             )
     try:
         found = os.lstat(target)
@@ -81,7 +83,9 @@ def _number(file: Path, tensor: TensorProto, text: str | None) -> int | None:
     if text is None or text == "":
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise UnsafeModelError(f"{file}: {tensor.name!r:.60} has {text!r:.40} where a number of bytes is expected")
+        raise UnsafeModelError(
+            f"{file}: {tensor.name!r:.60} has {text!r:.40} where a number of bytes is expected"
+        )
     return int(text)
 
 
@@ -95,7 +99,7 @@ def _check_shape(file: Path, tensor: TensorProto, stored: int | None) -> None:
     if tensor.data_type == TensorProto.STRING or stored is None:
         typed = max(len(getattr(tensor, kind)) for kind in _TYPED)
         if typed or not tensor.raw_data:
-            _require(file, tensor, count, typed if typed else 0, "numbers", exact=False)
+            _require(file, tensor, count, typed or 0, "numbers", exact=False)
             return
         stored = len(tensor.raw_data)
     try:
@@ -114,6 +118,6 @@ def _require(file: Path, tensor: TensorProto, wanted: int, found: int, unit: str
     right = wanted == found if exact else found * 4 >= wanted
     if not right:
         raise UnsafeModelError(
-            f"{file}: {tensor.name!r:.60} is declared {list(tensor.dims)[:8]}, which takes {wanted:,} {unit}; "
-            f"it has {found:,}"
+            f"{file}: {tensor.name!r:.60} is declared {list(tensor.dims)[:8]}, which takes {wanted:,} "
+            f"{unit}; it has {found:,}"
         )

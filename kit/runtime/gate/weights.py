@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import CorruptFileError, UnsafeModelError
+from kit.runtime.gate import pickles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,21 +26,28 @@ def check(path: Path) -> None:
 
     Raises:
         CorruptFileError: when it is cut short, or its header is no JSON.
-        UnsafeModelError: when the header is over 1 MB, or tensors overlap, leave the file or have holes between.
+        UnsafeModelError: when the header is over 1 MB, or tensors overlap, leave the file or leave holes.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
         start = stream.read(8)
+        if start.startswith(b"PK") or pickles.looks_like_one(start + stream.read(1000)):
+            raise UnsafeModelError(f"{path} is a pickle, which runs code when it is opened; {pickles.ADVICE}")
+        stream.seek(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if length > _LARGEST:
-            raise UnsafeModelError(f"{path} has a header of {length:,} bytes, more than {_LARGEST:,}; do not open it")
+            raise UnsafeModelError(
+                f"{path} has a header of {length:,} bytes, more than {_LARGEST:,}; do not open it"
+            )
         text = stream.read(length)
     if len(start) < 8 or len(text) < length or not text.startswith(b"{"):
         raise CorruptFileError(f"{path} is no safetensors file, or is cut short; save the model again")
     try:
         header = json.loads(text, object_pairs_hook=_once)
     except _TwiceError as error:
-        raise UnsafeModelError(f"{path} names {error.args[0]!r:.60} twice; readers may take different ones") from None
+        raise UnsafeModelError(
+            f"{path} names {error.args[0]!r:.60} twice; readers may take different ones"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path} has a header that is no JSON: {error}") from None
     _check_spans(path, header, size - 8 - length)
@@ -68,17 +76,21 @@ def _check_spans(path: Path, header: dict[str, Any], size: int) -> None:
         except (KeyError, TypeError, ValueError):
             good = False
         if not good:
-            raise UnsafeModelError(f"{path}: {name!r:.60} is not described by a type, a shape and two offsets")
+            raise UnsafeModelError(
+                f"{path}: {name!r:.60} is not described by a type, a shape and two offsets"
+            )
         if prod(sides) * bits != 8 * (end - begin):
             raise UnsafeModelError(
-                f"{path}: {name!r:.60} is declared {sides[:8]}, which takes {prod(sides) * bits // 8:,} bytes; "
-                f"it has {end - begin:,}"
+                f"{path}: {name!r:.60} is declared {sides[:8]}, which takes {prod(sides) * bits // 8:,} "
+                f"bytes; it has {end - begin:,}"
             )
         spans.append((begin, end, name))
     free = 0
     for begin, end, name in sorted(spans):
         if begin != free:
-            raise UnsafeModelError(f"{path}: {name!r:.60} overlaps another tensor, or leaves a hole before it")
+            raise UnsafeModelError(
+                f"{path}: {name!r:.60} overlaps another tensor, or leaves a hole before it"
+            )
         free = end
     if free != size:
         raise UnsafeModelError(f"{path} describes {free:,} bytes of tensors and holds {size:,}")

@@ -71,7 +71,7 @@ class _Walk:
             raise _damaged(self.path)
 
     def inside(self, field: Any, place: int, length: int, depth: int) -> None:
-        """Look into a field that has a length: a message, packed numbers, or bytes, which cost what they take."""
+        """Look into a field that has a length: a message, packed numbers, or plain bytes."""
         if field is None or field.type in _STRING_OR_BYTES:
             return
         if field.type == _MESSAGE:
@@ -100,10 +100,14 @@ def weigh(path: Path, descriptor: Any) -> None:
     if not size:
         raise _damaged(path)
     if size >= _LARGEST:
-        raise ModelError(f"{path} has {size:,} bytes; this format ends at {_LARGEST:,}: keep weights beside it")
+        raise ModelError(
+            f"{path} has {size:,} bytes; this format ends at {_LARGEST:,}: keep weights beside it"
+        )
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         _Walk(path, data).message(descriptor, 0, size, 0)
 
 
 def _damaged(path: Path) -> ModelError:
-    return ModelError(f"{path} is no {path.suffix.upper().lstrip('.') or 'model'} file, or is cut short; export it again")
+    return ModelError(
+        f"{path} is no {path.suffix.upper().lstrip('.') or 'model'} file, or is cut short; export it again"
+    )
