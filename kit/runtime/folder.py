@@ -23,6 +23,7 @@ from kit.runtime import card as cards
 from kit.runtime import gate, packed
 from kit.runtime.execution import Execution
 from kit.runtime.gate import weights as weight_rules
+from kit.runtime.model_file import ModelFile
 from kit.runtime.onnx_model import OnnxModel
 from kit.runtime.state import plain_copy
 from kit.runtime.torch_model import TorchModel
@@ -35,17 +36,25 @@ if TYPE_CHECKING:
     from kit.runtime.card import Card
 
 CARD, MODULE, ONNX = "card.json", "model.safetensors", "model.onnx"
+# What a model file of another format is called in the folder.
+_OTHERS = {
+    "pt2": "model.pt2",
+    "openvino": "model.xml",
+    "tflite": "model.tflite",
+    "keras": "model.keras",
+    "saved_model": "saved_model",
+}
 
 
 def save(variant: Variant, folder: str | Path) -> Path:
-    """Save a variant as a model folder: `model.safetensors` or `model.onnx`, and `card.json`.
+    """Save a variant as a model folder: `model.safetensors`, `model.onnx` or another file, and `card.json`.
 
     The folder is written beside its place, loaded again and compared with the variant on random
     inputs; only then does it take its name, replacing a model folder that stood there. Masks and other
     parametrizations are written as the weights they give.
 
     Args:
-        variant: a module or an ONNX file.
+        variant: a module or a model file.
         folder: where to; its parents are created.
 
     Returns:
@@ -69,9 +78,12 @@ def save(variant: Variant, folder: str | Path) -> Path:
         elif isinstance(variant.model, OnnxModel):
             _copy_onnx(variant.model.path, temporary)
             card = cards.describe(variant, files=_stored(temporary), execution=variant.model.execution)
+        elif isinstance(variant.model, ModelFile):
+            _copy_other(variant.model, temporary)
+            card = cards.describe(variant, files=_stored(temporary), execution=variant.model.execution)
         else:
             raise ModelError(
-                f"{variant.name!r} is a {type(variant.model).__name__}; expected a module or ONNX"
+                f"{variant.name!r} is a {type(variant.model).__name__}; expected a module or a file"
             )
         (temporary / CARD).write_text(card.to_json(), encoding="utf-8")
         _verify(variant, temporary, card)
@@ -103,14 +115,19 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
         raise ModelError(f"{root} is no model folder: it has no {CARD}; kit.save writes one")
     card = cards.read(root / CARD)
     _check_files(root, card)
+    how = card.execution
+    model: nn.Module | TorchModel | OnnxModel | ModelFile
     if ONNX in card.files:
-        how = card.execution
-        model: nn.Module | TorchModel | OnnxModel = OnnxModel(
+        model = OnnxModel(
             root / ONNX,
             runtime=how.runtime,
             precision=how.precision,
             threads=how.threads,
             device=how.device,
+        )
+    elif (other := _other(card)) is not None:
+        model = ModelFile(
+            root / other, layout=how.layout, precision=how.precision, threads=how.threads, device=how.device
         )
     else:
         plain = _rebuild(root / MODULE, card, module).eval()
@@ -139,8 +156,8 @@ def _rebuild(path: Path, card: Card, module: nn.Module | None) -> nn.Module:
 
 
 def _check_files(root: Path, card: Card) -> None:
-    if not {MODULE, ONNX} & set(card.files):
-        raise CorruptFileError(f"{root / CARD} names neither {MODULE} nor {ONNX}")
+    if not {MODULE, ONNX} & set(card.files) and _other(card) is None:
+        raise CorruptFileError(f"{root / CARD} names neither {MODULE} nor {ONNX} nor another model file")
     for name, stored in card.files.items():
         inside = PurePosixPath(name)
         if inside.is_absolute() or ".." in inside.parts:
@@ -163,7 +180,7 @@ def _check_files(root: Path, card: Card) -> None:
 def _verify(variant: Variant, folder: Path, card: Card) -> None:
     """Load what was written and compare its answers with the variant's."""
     blank = None
-    if not isinstance(variant.model, OnnxModel) and card.architecture is None:
+    if isinstance(variant.model, (nn.Module, TorchModel)) and card.architecture is None:
         blank = deepcopy(variant.module)
         for tensor in (*blank.parameters(), *blank.buffers()):
             tensor.data.zero_()
@@ -196,6 +213,23 @@ def _copy_onnx(path: Path, folder: Path) -> None:
     for name in set(gate.side_files(gate.read(path))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, folder / name)
+
+
+def _copy_other(model: ModelFile, folder: Path) -> None:
+    gate.inspect(model.path)
+    target = folder / _OTHERS[model.format]
+    if model.path.is_dir():
+        shutil.copytree(model.path, target)
+        return
+    shutil.copyfile(model.path, target)
+    if model.format == "openvino":
+        shutil.copyfile(model.path.with_suffix(".bin"), target.with_suffix(".bin"))
+
+
+def _other(card: Card) -> str | None:
+    """Return the model file of another format that a card names, if it does."""
+    first = {name.split("/")[0] for name in card.files}
+    return next((name for name in _OTHERS.values() if name in first), None)
 
 
 def _stored(folder: Path) -> dict[str, cards.StoredFile]:

@@ -7,6 +7,8 @@ from torch import nn
 import kit
 from kit.conversion.adapt import give_logits, take_channels_first
 from kit.errors import ArgumentError, ExportError, ModelError, ParityError, UnsafeModelError
+from kit.files import scratch
+from kit.runtime.formats import find
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def images(few):
 
 @pytest.mark.parametrize("form", ["pt2", "openvino", "keras", "state_dict", "safetensors"])
 def test_a_net_goes_out_and_answers_the_same(trained, few, images, tmp_path, form):
-    path = tmp_path / f"net{kit.runtime.formats.find(form).suffix}"
+    path = tmp_path / f"net{find(form).suffix}"
     made = kit.convert(trained, form, data=few, path=path)
     assert made.report.agreed
     assert made.report.fresh
@@ -31,6 +33,17 @@ def test_a_net_goes_out_and_answers_the_same(trained, few, images, tmp_path, for
     turned = np.moveaxis(images, 1, -1) if form == "keras" else images  # a bare file takes what it declares
     with kit.open(path, module=trained.module if form == "state_dict" else None) as session:
         assert np.abs(session(turned) - trained(images)).max() <= made.report.tolerance
+
+
+@pytest.mark.parametrize("form", ["pt2", "openvino", "keras"])
+def test_a_file_is_kept_in_a_model_folder(trained, few, images, tmp_path, form):
+    made = kit.convert(trained, form, data=few)
+    folder = kit.save(made, tmp_path / "folder")
+    again = kit.load(folder)
+    assert np.array_equal(again(images), made(images))
+    with kit.open(folder) as session:
+        assert session.runtime == find(form).runtime
+        assert np.allclose(session(images), trained(images), atol=1e-4)
 
 
 @pytest.mark.parametrize("form", ["pt2", "keras"])
@@ -118,7 +131,7 @@ def test_a_softmax_at_the_end_is_left_out(trained, few, images):
     net = nn.Sequential(trained.module, nn.Softmax(1)).eval()
     model = onnx.load(kit.export(net, data=few).file)
     assert "softmax" in give_logits(model, 10)
-    onnx.save(model, path := kit.files.scratch("logits.onnx"))
+    onnx.save(model, path := scratch("logits.onnx"))
     assert np.allclose(kit.open(path)(images), trained(images), atol=1e-4)
 
 
@@ -134,5 +147,5 @@ def test_channels_are_turned_in_front(trained, few, images):
     last = kit.data.from_arrays(few.train.inputs.permute(0, 2, 3, 1).numpy(), few.train.targets.numpy())
     model = onnx.load(kit.export(Last().eval(), data=last).file)
     take_channels_first(model, (1, 28, 28))
-    onnx.save(model, path := kit.files.scratch("first.onnx"))
+    onnx.save(model, path := scratch("first.onnx"))
     assert np.allclose(kit.open(path)(images), trained(images), atol=1e-4)

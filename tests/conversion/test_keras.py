@@ -1,4 +1,4 @@
-"""Reference program 3: a Keras net, trained with TensorFlow, brought here, measured beside the others; and back."""
+"""Reference program 3: a Keras net, trained with TensorFlow, brought here and measured; and the way back."""
 
 import os
 import subprocess
@@ -9,7 +9,9 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 import kit
+from kit.conversion.parity import softmax
 from kit.errors import ModelError
+from kit.runtime.formats import find
 
 PROGRAM = """
 import keras, numpy as np
@@ -93,13 +95,13 @@ def test_images_of_keras_come_in_with_a_transpose_and_logits(folder, fashion):
     images = few.test.inputs.numpy()
     said = kit.open(folder / "images.keras")(np.moveaxis(images, 1, -1))
     logits = net(images)
-    assert np.allclose(kit.conversion.parity.softmax(logits), said, atol=1e-5)
+    assert np.allclose(softmax(logits), said, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["tflite", "saved_model"])
 def test_a_net_of_pytorch_goes_out_to_tensorflow_and_comes_back(trained, fashion, tmp_path, form):
     few = fashion.subset(100, 100, 20)
-    path = tmp_path / f"net{kit.runtime.formats.find(form).suffix}"
+    path = tmp_path / f"net{find(form).suffix}"
     made = kit.convert(trained, form, data=few, path=path)
     images = few.test.inputs.numpy()
     assert made.report.agreed

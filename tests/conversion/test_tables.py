@@ -9,7 +9,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 import kit
 from kit.conversion import tables
+from kit.conversion.parity import check
 from kit.errors import ExportError, ParityError
+from kit.files import scratch
 
 SETS = {"breast cancer": load_breast_cancer, "wine": load_wine, "digits": load_digits}
 
@@ -49,9 +51,9 @@ def test_a_scaler_in_float32_moves_rows_across_thresholds():
     rows = data.valid.inputs.numpy()
     plain = to_onnx(forest, rows[:1], options={"zipmap": False}, target_opset={"": 20, "ai.onnx.ml": 3})
     del plain.graph.output[0]
-    path = kit.files.scratch("plain.onnx")
+    path = scratch("plain.onnx")
     path.write_bytes(plain.SerializeToString())
-    report = kit.conversion.parity.check(path, rows, tables.answers(forest, rows)[0], tolerance=1e-4)
+    report = check(path, rows, tables.answers(forest, rows)[0], tolerance=1e-4)
     assert not report.agreed
     with pytest.raises(ParityError, match="not equal"):
         report.require()

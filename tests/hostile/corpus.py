@@ -24,6 +24,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import kit
+from kit.variant import Signature, Variant
 
 CASES = {}
 
@@ -404,8 +405,8 @@ def protobuf_deep(folder):
 def model_folder(folder, header=None, weights=bytes(36), content=None, **card):
     """Write a model folder whose checksums are right unless a case says otherwise."""
     target = folder / "model"
-    signature = kit.variant.Signature("classification", (784,), tuple("0123456789"), 10)
-    kit.save(kit.Variant(kit.models.lenet_300_100(), "net", signature), target)
+    signature = Signature("classification", (784,), tuple("0123456789"), 10)
+    kit.save(Variant(kit.models.lenet_300_100(), "net", signature), target)
     file, written_card = target / "model.safetensors", json.loads((target / "card.json").read_text())
     if header is not None:
         text = header if isinstance(header, bytes) else json.dumps(header).encode()

@@ -10,6 +10,7 @@ import pytest
 
 import kit
 from kit.runtime import gate
+from kit.runtime.formats import find
 
 HERE = Path(__file__).parent
 SPEC = importlib.util.spec_from_file_location("corpus", HERE / "corpus.py")
@@ -50,7 +51,5 @@ def test_is_refused(answers, name):
 def test_files_of_every_kind_pass(tmp_path, trained, fashion):
     few = fashion.subset(60, 20, 20)
     for form in ("onnx", "pt2", "state_dict", "openvino", "keras"):
-        path = kit.convert(
-            trained, form, data=few, path=tmp_path / f"net{kit.runtime.formats.find(form).suffix}"
-        )
-        assert gate.inspect(tmp_path / f"net{kit.runtime.formats.find(form).suffix}") == form, path
+        path = kit.convert(trained, form, data=few, path=tmp_path / f"net{find(form).suffix}")
+        assert gate.inspect(tmp_path / f"net{find(form).suffix}") == form, path

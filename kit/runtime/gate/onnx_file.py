@@ -47,7 +47,9 @@ def check(path: str | Path) -> Path:
     """
     file = Path(path)
     if file.suffix != ".onnx":
-        raise ModelError(f"{file} is no .onnx file; kit.open takes .onnx files and model folders")
+        raise ModelError(
+            f"{file} is no .onnx file; kit.open takes other formats too, kit.convert makes ONNX of them"
+        )
     model = read(file)
     for tensor in _all_tensors(model):
         side.check_tensor(file, tensor)
