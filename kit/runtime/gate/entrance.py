@@ -21,6 +21,7 @@ _WRAPPERS = {
     b"\x04\x22\x4d\x18": "lz4",
     **dict.fromkeys((b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), "zlib"),
 }
+_NUMPY = b"\x93NUMPY"
 _PEEK = 4096  # bytes; a pickle's first instructions
 _LOOKED_AT = 100  # entries of a zip archive that is no model
 
@@ -87,7 +88,7 @@ def _refuse_wrapped(file: Path, head: bytes) -> None:
             raise UnsafeModelError(f"{file} is packed with {name}, which no model format is; unpack it first")
     if _is_tar(file):
         raise UnsafeModelError(f"{file} is a tar archive, which no model format is; unpack it first")
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(_NUMPY):
         raise UnsafeModelError(f"{file} is a numpy file, which may hold a pickle; {pickles.ADVICE}")
 
 
@@ -110,8 +111,11 @@ def _kind_of_zip(file: Path) -> str:
     with zipfile.ZipFile(file) as archive:
         for name in names[:_LOOKED_AT]:
             with archive.open(name) as stream:
-                if pickles.looks_like_one(stream.read(_PEEK)):
-                    raise UnsafeModelError(f"{file} holds the pickle {name!r:.80}; {pickles.ADVICE}")
+                first = stream.read(_PEEK)
+            if first.startswith(_NUMPY) or pickles.looks_like_one(first):
+                raise UnsafeModelError(
+                    f"{file} holds {name!r:.80}, which is a pickle or may hold one; {pickles.ADVICE}"
+                )
     raise ModelError(f"{file} is a zip archive of no known model format; expected .pt2, .pt or .keras")
 
 

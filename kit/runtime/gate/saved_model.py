@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MOST = 1_000_000  # messages looked at
+_MOST = 150_000  # fields looked at; a node has about ten
 _FILES = ("saved_model.pb", "fingerprint.pb", "variables", "assets", "keras_metadata.pb")
 # Fields by number, as in saved_model.proto, meta_graph.proto, graph.proto, function.proto, attr_value.proto.
 _META, _GRAPH, _NODE, _LIBRARY, _FUNCTION, _SIGNATURE, _BODY = 2, 2, 1, 2, 1, 1, 3
@@ -78,11 +78,7 @@ def _check_graph(folder: Path, places: _Places, graph: tuple[int, int]) -> int:
     asked = {node.name for node in bodies[""] if node.kind == "Placeholder"}
     for owner, body in bodies.items():
         for node in body:
-            if node.kind not in _COMPUTE | _SAVING:
-                raise UnsafeModelError(
-                    f"{folder} calls the operator {node.kind!r:.60}, which does more than compute"
-                )
-            writes = node.called in saving or (not owner and node.kind in _SAVING)
+            writes = bool(node.called & saving) or (not owner and node.kind in _SAVING)
             if writes and (owner or not asked.issuperset(node.inputs[:1] or ["nothing"])):
                 raise UnsafeModelError(
                     f"{folder} reads or writes a file of its own choice in {owner or 'its graph'!r:.60}"
@@ -95,18 +91,28 @@ class _Node:
     name: str
     kind: str
     inputs: list[str]
-    called: str
+    called: frozenset[str]
 
 
 def _node(places: _Places, span: tuple[int, int]) -> _Node:
-    inputs = [places.decode(place) for place in places.inside(span, _INPUT)]
+    texts: dict[int, list[str]] = {_NAME: [""], _OP: [""], _INPUT: []}
+    attributes = []
+    for number, place in places.fields(span):
+        if number in texts:
+            texts[number].append(places.decode(place))
+        elif number == _ATTRIBUTE:
+            attributes.append(place)
+    kind = texts[_OP][-1]
+    if kind not in _COMPUTE and kind not in _SAVING:
+        raise UnsafeModelError(f"{places.path} calls the operator {kind!r:.60}, which does more than compute")
     called = [
         places.text(function, _NAME)
-        for attribute in places.inside(span, _ATTRIBUTE)
+        for attribute in attributes
+        if kind.endswith(("Call", "If", "While")) or kind in _SAVING
         for value in places.inside(attribute, _VALUE)
         for function in places.inside(value, _CALLED)
     ]
-    return _Node(places.text(span, _NAME), places.text(span, _OP), inputs, (called or [""])[0])
+    return _Node(texts[_NAME][-1], kind, texts[_INPUT], frozenset(called))
 
 
 class _Places:
@@ -125,6 +131,10 @@ class _Places:
 
     def inside(self, span: tuple[int, int], wanted: int) -> Iterator[tuple[int, int]]:
         """Yield where the fields of one number stand in a message."""
+        return (place for number, place in self.fields(span) if number == wanted)
+
+    def fields(self, span: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Yield number and place of each field of a message that has a length."""
         place, end = span
         while place < end:
             self.budget -= 1
@@ -142,8 +152,7 @@ class _Places:
                 length, place = self.varint(place, end)
                 if place + length > end:
                     raise ModelError(f"{self.path} is cut short; save the model again")
-                if tag >> 3 == wanted:
-                    yield place, place + length
+                yield tag >> 3, (place, place + length)
                 place += length
             else:
                 raise ModelError(f"{self.path} is no SavedModel; save the model again")
