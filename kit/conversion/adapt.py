@@ -63,6 +63,21 @@ def take_log(model: onnx.ModelProto) -> None:
     _end(model, None, "logits", held, log)
 
 
+def fold_weights(model: onnx.ModelProto) -> None:
+    """Turn weights once, here, instead of at each call: Keras keeps them as HWIO, ONNX as OIHW."""
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type == "Transpose" and node.input[0] in stored:
+            order = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
+            turned = np.ascontiguousarray(numpy_helper.to_array(stored[node.input[0]]).transpose(order))
+            stored[node.output[0]] = numpy_helper.from_array(turned, node.output[0])
+            graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    del graph.initializer[:]
+    graph.initializer.extend(tensor for name, tensor in stored.items() if name in used)
+
+
 def _end(model: onnx.ModelProto, drop: onnx.NodeProto | None, name: str, *added: onnx.NodeProto) -> None:
     """End a graph at the tensor `name`, after `added` nodes, and remove what no longer leads there."""
     graph = model.graph

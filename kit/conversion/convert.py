@@ -264,12 +264,12 @@ def _openvino(job: _Job) -> tuple[ModelFile, ParityReport]:
     with files.atomic(target) as temporary:
         model = openvino.convert_model(job.as_onnx())
         openvino.save_model(model, temporary, compress_to_fp16=False)
-        temporary.with_suffix(".bin").replace(target.with_suffix(".bin"))
-        shutil.copyfile(target.with_suffix(".bin"), temporary.with_suffix(".bin"))
+        weights = temporary.with_suffix(".bin")
         try:
             report = job.prove(temporary, target)
+            weights.replace(target.with_suffix(".bin"))
         finally:
-            temporary.with_suffix(".bin").unlink()
+            weights.unlink(missing_ok=True)
     return ModelFile(target), report
 
 

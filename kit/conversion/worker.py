@@ -73,6 +73,7 @@ def _onnx_from_keras(source: Path, target: Path, opset: int) -> None:
     """Keras on PyTorch is made of modules, so its model is traced like any other."""
     import torch
 
+    from kit.conversion.adapt import fold_weights
     from kit.conversion.graph import to_onnx
 
     keras = require("keras", "formats")
@@ -93,6 +94,7 @@ def _onnx_from_keras(source: Path, target: Path, opset: int) -> None:
             f"{source.name} takes {[tuple(i.shape) for i in model.inputs]}; expected one of known shape"
         )
     proto = to_onnx(Wrapped().eval(), torch.zeros(3, *sides), opset=opset)
+    fold_weights(proto)
     target.write_bytes(proto.SerializeToString())
 
 
@@ -108,6 +110,7 @@ def _tensorflow_from_keras(source: Path, target: Path, form: str) -> None:
 
 def _onnx_from_saved_model(source: Path, target: Path, opset: int) -> None:
     tensorflow = require("tensorflow", "tensorflow")
+    require("keras.src.export.tf2onnx_lib", "tensorflow").patch_tf2onnx()  # else tf2onnx fails on numpy 2
     convert = require("tf2onnx.convert", "tensorflow")
     call = tensorflow.saved_model.load(str(source)).signatures["serving_default"]
     given = list(call.structured_input_signature[1].values())

@@ -27,7 +27,7 @@ def test_a_net_goes_out_and_answers_the_same(trained, few, images, tmp_path, for
     made = kit.convert(trained, form, data=few, path=path)
     assert made.report.agreed
     assert made.report.fresh
-    assert made.report.n == 200
+    assert made.report.n == 500
     assert made.recipe[-1].settings["to"] == form
     assert np.abs(made(images) - trained(images)).max() <= made.report.tolerance
     turned = np.moveaxis(images, 1, -1) if form == "keras" else images  # a bare file takes what it declares
