@@ -16,12 +16,12 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "maaskit needs Python 3.11 or newer; call: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Cannot create $(VENV): on Debian and Ubuntu run: apt-get install python3-venv"; exit 1; }
 	@echo "Installing the core into $(VENV) (about 1.3 GB, once) ..."
-	@$(PIP) -e '.[search]' # the lesson on search needs it
+	@$(PIP) -e '.[search,formats]' # the lessons on search and on formats need them
 	@touch $@
 
 $(VENV)/test: $(VENV)/core
-	@echo "Installing the test tools, Optuna and OpenVINO ..."
-	@$(PIP) -e '.[test,search,openvino]'
+	@echo "Installing the test tools, OpenVINO and TensorFlow (another 1.6 GB) ..."
+	@$(PIP) -e '.[test,tensorflow,search,openvino,formats]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kit.compression.search.budget import Budget as Budget
     from kit.compression.search.recipes import Space as Space
     from kit.compression.search.search import search as search
+    from kit.conversion.convert import convert as convert
     from kit.conversion.export import export as export
     from kit.doctor import doctor as doctor
     from kit.measurement.benchmark import benchmark as benchmark
@@ -71,6 +72,7 @@ _VERBS = {
     "search": "kit.compression.search.search",
     "Budget": "kit.compression.search.budget",
     "Space": "kit.compression.search.recipes",
+    "convert": "kit.conversion.convert",
     "export": "kit.conversion.export",
     "open": "kit.runtime.session",
     "save": "kit.runtime.folder",

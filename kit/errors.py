@@ -55,6 +55,10 @@ class UnsafeModelError(KitError):
     """A model file asks for something that a model file must not do."""
 
 
+class TamperedFileError(CorruptFileError, UnsafeModelError):
+    """A file of a model differs from what its card recorded: damaged, or changed by somebody."""
+
+
 class DeviceError(KitError, RuntimeError):
     """A device was asked for that this machine does not have."""
 

@@ -1,4 +1,4 @@
-"""`export`: a model in another format, proven equal in a fresh process."""
+"""`export`: a module as an ONNX file, proven equal in a fresh process. `convert` goes everywhere else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,7 +19,7 @@ from kit import files
 from kit.conversion.graph import culprit, to_onnx
 from kit.conversion.parity import ParityReport, check
 from kit.data import as_dataset
-from kit.errors import ArgumentError, ExportError, ModelError, unknown
+from kit.errors import ArgumentError, ExportError, ModelError
 from kit.runtime.onnx_model import OnnxModel
 from kit.variant import Variant, as_variant
 
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-FORMATS = ("onnx",)
 _ILL_CONDITIONED = 1e-3  # rounding that moves the outputs by more than this share is no rounding
-_ROUNDING = 10.0  # runtimes differ from PyTorch by 2-3 times PyTorch's own rounding error
+ROUNDING = 10.0  # runtimes differ from PyTorch by 2-3 times PyTorch's own rounding error
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ _proven: WeakKeyDictionary[nn.Module, _Export] = WeakKeyDictionary()
 
 def export(
     model: nn.Module | Variant,
-    format: Literal["onnx"] = "onnx",  # noqa: A002 -- what it is
     *,
     data: Any = None,
     path: str | Path | None = None,
@@ -61,14 +59,15 @@ def export(
     tolerance: float | None = None,
     name: str | None = None,
 ) -> Variant:
-    """Convert a model to one self-contained file with a free batch size, and prove it equal.
+    """Convert a module to one self-contained ONNX file with a free batch size, and prove it equal.
+
+    It is `kit.convert(model, "onnx", data=data)` for modules, with a choice of opset and a memory.
 
     A fresh process opens the file and must give the same outputs, and the same class, on real inputs
     in batches of 1, 2 and 17. A proven export is remembered until the module's weights or the data change.
 
     Args:
         model: a variant, or a module together with `data`. It is exported in eval mode.
-        format: "onnx".
         data: where the real inputs come from (its valid split, then train; never test).
         path: the file to write; by default one in this process's temporary folder.
         opset: the version of ONNX's operators, 18 or newer.
@@ -87,8 +86,6 @@ def export(
 
     Example: `kit.export(dense, data=data, path="runs/convnet.onnx")`
     """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
     if data is None:
         raise ArgumentError("export proves a file equal on real inputs: give data=, the data of the model")
     if opset < 18 or samples < 1:
@@ -97,8 +94,8 @@ def export(
     variant = as_variant(model, dataset.signature)
     if isinstance(variant.model, OnnxModel):
         raise ModelError(f"{variant.name!r} already is an ONNX file: {variant.file}")
-    target = Path(path) if path else files.scratch(f"{_slug(name or variant.name)}.onnx")
-    inputs = _real_inputs(dataset, samples)
+    target = Path(path) if path else files.scratch(f"{slug(name or variant.name)}.onnx")
+    inputs = real_inputs(dataset, samples)
     done = _remembered(variant.module, inputs, opset) if tolerance is None else None
     if done is None:
         done = _convert(variant.module, inputs, target, opset, tolerance)
@@ -108,7 +105,7 @@ def export(
             shutil.copyfile(done.path, temporary)
     else:
         target = done.path
-    settings = {"format": format, "opset": opset}
+    settings = {"format": "onnx", "opset": opset}
     return variant.derive(
         OnnxModel(target), "export", settings, name=name or f"{variant.name} onnx", report=done.report
     )
@@ -119,8 +116,8 @@ def _convert(module: nn.Module, inputs: Floats, target: Path, opset: int, tolera
     frozen = deepcopy(module).cpu().eval()
     expected = _answers(frozen, inputs)
     if tolerance is None:
-        tolerance = _ROUNDING * _rounding_error(frozen, inputs[:128], expected[:128])
-    proto = to_onnx(frozen, torch.from_numpy(_at_least_two(inputs)), opset=opset)
+        tolerance = ROUNDING * rounding_error(frozen, inputs[:128], expected[:128])
+    proto = to_onnx(frozen, torch.from_numpy(at_least_two(inputs)), opset=opset)
     with files.atomic(target) as temporary:
         temporary.write_bytes(proto.SerializeToString())
         report = check(temporary, inputs, expected, tolerance=tolerance)
@@ -158,7 +155,7 @@ def _answers(module: nn.Module, inputs: Floats) -> Floats:
     return answers.numpy()
 
 
-def _rounding_error(module: nn.Module, inputs: Floats, expected: Floats) -> float:
+def rounding_error(module: nn.Module, inputs: Floats, expected: Floats) -> float:
     """Return the module's rounding error: float32 against float64, at least one unit in the last place."""
     floor = float(np.spacing(np.abs(expected).max()))
     try:
@@ -198,7 +195,7 @@ def fingerprint(module: nn.Module) -> str:
     return total.hexdigest()
 
 
-def _real_inputs(dataset: Dataset, samples: int) -> Floats:
+def real_inputs(dataset: Dataset, samples: int) -> Floats:
     """Return up to `samples` inputs, from valid first and then from train."""
     first = dataset.valid.take(samples).inputs
     missing = samples - len(first)
@@ -206,9 +203,11 @@ def _real_inputs(dataset: Dataset, samples: int) -> Floats:
     return torch.cat(parts).numpy()
 
 
-def _at_least_two(inputs: Floats) -> Floats:
+def at_least_two(inputs: Floats) -> Floats:
+    """Return two or three inputs to trace with: a batch of one would be written into the graph."""
     return np.resize(inputs, (max(2, min(3, len(inputs))), *inputs.shape[1:]))
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """Return a name as a file's: letters, digits, dots and dashes."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"

@@ -34,8 +34,16 @@ def to_onnx(module: nn.Module, example: torch.Tensor, *, opset: int) -> ModelPro
 
     Source: https://docs.pytorch.org/docs/stable/onnx_export.html
     """
+    return translate(trace(module, example), opset=opset)
+
+
+def translate(program: torch.export.ExportedProgram, *, opset: int) -> ModelProto:
+    """Translate a traced program to an ONNX graph.
+
+    Raises:
+        ExportError: when an operator has no translation; it and its layer are named.
+    """
     with _quiet():
-        program = _trace(module, example)
         try:
             result = torch.onnx.export(
                 program,
@@ -53,11 +61,16 @@ def to_onnx(module: nn.Module, example: torch.Tensor, *, opset: int) -> ModelPro
     return model
 
 
-def _trace(module: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
-    """Follow one batch through the module with a free batch size."""
+def trace(module: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+    """Follow one batch of at least two through a module in eval mode, with a free batch size.
+
+    Raises:
+        ExportError: when the module cannot be traced; it names the layer.
+    """
     free = ({0: torch.export.Dim.DYNAMIC},)
     try:
-        return torch.export.export(module, (example,), dynamic_shapes=free, strict=False)
+        with _quiet():
+            return torch.export.export(module, (example,), dynamic_shapes=free, strict=False)
     except Exception as error:  # the module's own code runs here, so anything may come out of it
         where, line = culprit(module, error.__traceback__)
         raise ExportError(f"{where} cannot be exported: {_reason(error)}{line}") from error

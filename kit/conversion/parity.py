@@ -59,6 +59,7 @@ class ParityReport(Readable):
         first: the first input that differs, if any.
         problem: why the file could not be opened or run, if it could not.
         suspects: what may be wrong, likeliest first.
+        fresh: whether a fresh process answered; only a module whose code is in a notebook cannot go there.
     """
 
     path: str
@@ -70,6 +71,7 @@ class ParityReport(Readable):
     first: Difference | None = None
     problem: str = ""
     suspects: tuple[str, ...] = ()
+    fresh: bool = True
 
     @property
     def agreed(self) -> bool:
@@ -87,7 +89,8 @@ class ParityReport(Readable):
 
     def __str__(self) -> str:
         sizes = ", ".join(map(str, self.batches))
-        head = f"{Path(self.path).name}, {self.n:,} inputs in a fresh process, batch {sizes}: "
+        where = "a fresh process" if self.fresh else "this process"
+        head = f"{Path(self.path).name}, {self.n:,} inputs in {where}, batch {sizes}: "
         if self.agreed:
             return f"{head}equal (largest difference {self.max_abs:.1e}, tolerance {self.tolerance:.1e})"
         lines = [
@@ -115,16 +118,22 @@ def check(
     precision: str | None = None,
     threads: int | None = None,
     device: str | None = None,
+    layout: str | None = None,
+    architecture: Mapping[str, Any] | None = None,
+    logits: bool = False,
 ) -> ParityReport:
     """Run a file in a fresh process and compare its outputs with those of its original.
 
     Args:
-        path: the .onnx file.
+        path: a model file of any format, or a model folder.
         inputs: (N, *shape) float32.
         expected: the original's outputs (N, outputs) float32, or one such array for each batch size.
         batches: the batch sizes to run with; the last batch may be smaller.
         tolerance: the largest absolute difference that counts as equal.
-        runtime, precision, threads, device: as in `kit.open`.
+        runtime, precision, threads, device: as in `kit.open`; the runtime is that of an .onnx file.
+        layout: "channels_last" if the file takes images so.
+        architecture: for a file of weights alone, the factory and arguments of the `kit.models` net they fit.
+        logits: the file gives logits where the original gave probabilities; they are compared as these.
 
     Returns:
         The report; `report.require()` raises when the file differs.
@@ -150,6 +159,9 @@ def check(
             "precision": precision,
             "threads": threads,
             "device": device,
+            "layout": layout,
+            "architecture": architecture,
+            "logits": logits,
         }
         return _report(request, len(inputs), _ask(request))
 
@@ -201,27 +213,62 @@ def _shown(values: tuple[float, ...], most: int = 10) -> str:
 def _examine(request: Mapping[str, Any]) -> dict[str, Any]:
     """Open the file, run it at each batch size, and compare."""
     from kit.errors import KitError
-    from kit.runtime.onnx_model import open_file
 
     folder, batches = Path(request["folder"]), request["batches"]
     inputs = np.load(folder / "inputs.npy")
     expected = {batch: np.load(folder / f"expected-{batch}.npy") for batch in batches}
     try:
-        how = {key: request[key] for key in ("runtime", "precision", "threads", "device")}
-        engine = open_file(Path(request["path"]), **how)
+        run = _opened(request)
     except KitError as error:
         return {"problem": f"cannot be opened: {error}", "suspects": suspects_of_words(str(error), inputs)}
     got: dict[int, Floats] = {}
     for batch in batches:
         try:
-            got[batch] = _in_batches(engine.run, inputs, batch)
+            got[batch] = _in_batches(run, inputs, batch)
         except (KitError, ValueError) as error:
             problem = f"fails in batches of {batch}: {error}"
             return {"problem": problem, "suspects": suspects_of_words(str(error), inputs, runs=list(got))}
         if got[batch].shape != expected[batch].shape:
             problem = f"gives outputs {got[batch].shape}, its original {expected[batch].shape}"
             return {"problem": problem, "suspects": ["the batch is frozen, or an operator at the end"]}
-    return _compare(engine.run, inputs, got, expected, request["tolerance"])
+    return _compare(run, inputs, got, expected, request["tolerance"])
+
+
+def _opened(request: Mapping[str, Any]) -> Callable[[Floats], Floats]:
+    """Open what the path holds, and return what maps a batch to outputs."""
+    from kit.runtime import gate
+
+    path = Path(request["path"])
+    how = {key: request[key] for key in ("precision", "threads", "device")}
+    run: Callable[[Floats], Floats]
+    if (path / "card.json").is_file():
+        from kit.runtime.folder import load
+
+        run = load(path)
+    elif (kind := gate.inspect(path)) == "onnx":
+        from kit.runtime.onnx_model import open_file
+
+        run = open_file(path, runtime=request["runtime"], **how).run
+    elif kind == "state_dict":
+        from kit.models import Architecture, build
+        from kit.runtime.state import read_state
+        from kit.runtime.torch_model import TorchModel
+
+        run = TorchModel(read_state(path, build(Architecture(**request["architecture"]))))
+    else:
+        from kit.runtime.execution import Execution
+        from kit.runtime.foreign import open_foreign
+        from kit.runtime.formats import FORMATS
+
+        run = open_foreign(path, kind, Execution(FORMATS[kind].runtime, layout=request["layout"], **how)).run
+    return (lambda inputs: softmax(run(inputs))) if request["logits"] else run
+
+
+def softmax(values: Floats) -> Floats:
+    """Turn logits (N, classes) into probabilities."""
+    powers = np.exp(values - values.max(1, keepdims=True))
+    result: Floats = powers / powers.sum(1, keepdims=True)
+    return result
 
 
 def _in_batches(run: Callable[[Floats], Floats], inputs: Floats, batch: int) -> Floats:

@@ -141,7 +141,7 @@ def _measurable(variant: Variant, data: Dataset, runtime: str) -> Variant:
     moved = (torch.nn.Module, TorchModel) if runtime == "openvino" else torch.nn.Module
     if runtime == "native" or not isinstance(variant.model, moved):
         return variant
-    return export(variant, "onnx", data=data).renamed(variant.name)
+    return export(variant, data=data).renamed(variant.name)
 
 
 def _gains(

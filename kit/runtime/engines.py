@@ -38,6 +38,7 @@ class Engine:
         provider: what computes, as the runtime itself reports it.
         threads: how many threads one call may use; 0 when a GPU computes.
         precision: of the arithmetic: "fp32", "bf16", "fp16"; or "as written" in the file.
+        declared: the input's shape with the batch, as the file says; None for what is free.
     """
 
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -45,6 +46,7 @@ class Engine:
     provider: str
     threads: int
     precision: str
+    declared: tuple[int | None, ...] | None = None
 
 
 def open_onnxruntime(
@@ -80,14 +82,15 @@ def open_onnxruntime(
     declared = [side if isinstance(side, int) else None for side in session.get_inputs()[0].shape]
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        _check_shape(path, declared, inputs)
+        check_shape(path, declared, inputs)
         try:
             result: NDArray[np.float32] = session.run(None, {name: inputs})[0]
         except Exception as error:
             raise DataError(f"{path.name} cannot take inputs {inputs.shape}: {one_line(error)}") from error
         return result
 
-    return Engine(run, "onnxruntime", used, threads if used == PROVIDERS["cpu"] else 0, "as written")
+    count = threads if used == PROVIDERS["cpu"] else 0
+    return Engine(run, "onnxruntime", used, count, "as written", tuple(declared))
 
 
 def _providers(device: str | None, providers: Sequence[str] | None, available: Sequence[str]) -> list[str]:
@@ -126,7 +129,7 @@ def _only_input(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> st
     return str(inputs[0].name)
 
 
-def _check_shape(path: Path, declared: Sequence[int | None], inputs: NDArray[np.float32]) -> None:
+def check_shape(path: Path, declared: Sequence[int | None], inputs: NDArray[np.float32]) -> None:
     """Raise DataError unless `inputs` fit the shape that the file declares (None: any number), if any."""
     same_rank = len(declared) == inputs.ndim
     pairs = zip(declared, inputs.shape, strict=False)
@@ -147,7 +150,7 @@ def openvino_core() -> Any:
 
 
 def open_openvino(path: Path, *, device: str | None, threads: int, precision: str | None) -> Engine:
-    """Open an ONNX file on OpenVINO.
+    """Open an ONNX file, or OpenVINO's own IR, on OpenVINO.
 
     On processors with bf16 OpenVINO computes in it unless told otherwise; here "fp32" means f32.
     Source: https://docs.openvino.ai, "Precision Control".
@@ -156,7 +159,7 @@ def open_openvino(path: Path, *, device: str | None, threads: int, precision: st
         DeviceError: when the device or the precision is not there.
     """
     core = openvino_core()
-    gate.check(path)
+    gate.inspect(path)
     where = (device or "cpu").upper()
     if where not in core.available_devices:
         raise DeviceError(
@@ -184,7 +187,7 @@ def open_openvino(path: Path, *, device: str | None, threads: int, precision: st
     declared = [None if side.is_dynamic else side.get_length() for side in shape] if known else []
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        _check_shape(path, declared, inputs)  # OpenVINO answers (0, outputs) to some shapes that do not fit
+        check_shape(path, declared, inputs)  # OpenVINO answers (0, outputs) to some shapes that do not fit
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
         try:
@@ -193,7 +196,8 @@ def open_openvino(path: Path, *, device: str | None, threads: int, precision: st
             raise DataError(f"{path.name} cannot take inputs {inputs.shape}: {one_line(error)}") from error
         return np.array(result, dtype=np.float32)
 
-    return Engine(run, "openvino", where, threads if where == "CPU" else 0, precision)
+    count = threads if where == "CPU" else 0
+    return Engine(run, "openvino", where, count, precision, tuple(declared))
 
 
 def one_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from kit import device as hardware
 from kit.errors import ArgumentError, unknown
 
-RUNTIMES = ("torch", "onnxruntime", "openvino")
+RUNTIMES = ("torch", "onnxruntime", "openvino", "litert", "keras", "tensorflow")
 PRECISIONS = ("fp32", "bf16", "fp16")
 LAYOUTS = ("channels_last",)
 MODES = ("compile", "cuda graph", "2:4")
@@ -20,11 +20,12 @@ class Execution:
     """How a model is meant to be run; None leaves a setting to the machine that runs it.
 
     Attributes:
-        runtime: "torch", "onnxruntime" or "openvino".
+        runtime: "torch", "onnxruntime", "openvino", "litert", "keras" or "tensorflow".
         precision: "fp32", "bf16" or "fp16"; None is float32, or whatever the file was written in.
         threads: of one call; on a machine with fewer cores as many as it has.
         device: such as "cpu" or "cuda", and for ONNX Runtime "tensorrt".
-        layout: "channels_last" keeps the channels of images last in memory (torch).
+        layout: "channels_last" keeps the channels of images last: in memory for a module, and in the shape
+            for a file that wants them so.
         mode: "compile", "cuda graph" or "2:4" (sparse tensor cores), of torch.
 
     Raises:

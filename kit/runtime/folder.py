@@ -15,15 +15,17 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from torch.nn.utils import parametrize
 
 from kit import files
-from kit.errors import CorruptFileError, KitError, ModelError, StorageError
+from kit.errors import CorruptFileError, KitError, ModelError, StorageError, TamperedFileError
 from kit.models import architecture_of, build, fit_to_weights
 from kit.runtime import card as cards
 from kit.runtime import gate, packed
 from kit.runtime.execution import Execution
+from kit.runtime.gate import weights as weight_rules
+from kit.runtime.model_file import ModelFile
 from kit.runtime.onnx_model import OnnxModel
+from kit.runtime.state import plain_copy
 from kit.runtime.torch_model import TorchModel
 from kit.variant import Variant
 
@@ -34,17 +36,25 @@ if TYPE_CHECKING:
     from kit.runtime.card import Card
 
 CARD, MODULE, ONNX = "card.json", "model.safetensors", "model.onnx"
+# What a model file of another format is called in the folder.
+_OTHERS = {
+    "pt2": "model.pt2",
+    "openvino": "model.xml",
+    "tflite": "model.tflite",
+    "keras": "model.keras",
+    "saved_model": "saved_model",
+}
 
 
 def save(variant: Variant, folder: str | Path) -> Path:
-    """Save a variant as a model folder: `model.safetensors` or `model.onnx`, and `card.json`.
+    """Save a variant as a model folder: `model.safetensors`, `model.onnx` or another file, and `card.json`.
 
     The folder is written beside its place, loaded again and compared with the variant on random
     inputs; only then does it take its name, replacing a model folder that stood there. Masks and other
     parametrizations are written as the weights they give.
 
     Args:
-        variant: a module or an ONNX file.
+        variant: a module or a model file.
         folder: where to; its parents are created.
 
     Returns:
@@ -59,7 +69,7 @@ def save(variant: Variant, folder: str | Path) -> Path:
     target = Path(folder)
     with _replacing(target) as temporary:
         if isinstance(variant.model, (nn.Module, TorchModel)):
-            module = _plain_copy(variant.module)
+            module = plain_copy(variant.module)
             tensors = {k: t.detach().contiguous().clone() for k, t in module.state_dict().items()}
             (temporary / MODULE).write_bytes(safetensors.torch.save(tensors))
             made = _rebuilt_by(module, tensors, variant)
@@ -68,9 +78,12 @@ def save(variant: Variant, folder: str | Path) -> Path:
         elif isinstance(variant.model, OnnxModel):
             _copy_onnx(variant.model.path, temporary)
             card = cards.describe(variant, files=_stored(temporary), execution=variant.model.execution)
+        elif isinstance(variant.model, ModelFile):
+            _copy_other(variant.model, temporary)
+            card = cards.describe(variant, files=_stored(temporary), execution=variant.model.execution)
         else:
             raise ModelError(
-                f"{variant.name!r} is a {type(variant.model).__name__}; expected a module or ONNX"
+                f"{variant.name!r} is a {type(variant.model).__name__}; expected a module or a file"
             )
         (temporary / CARD).write_text(card.to_json(), encoding="utf-8")
         _verify(variant, temporary, card)
@@ -88,9 +101,10 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
         The variant, on the CPU, in eval mode; it computes what the saved one computed.
 
     Raises:
-        CorruptFileError: when a file is cut short or changed, or the card is not valid.
+        CorruptFileError: when a file is missing, or the card is not valid.
         ModelError: when this is neither of the two, or its module cannot be rebuilt.
-        UnsafeModelError: when a packed file asks for more layers or weights than it may.
+        TamperedFileError: when a file is not the one that the card recorded.
+        UnsafeModelError: when a file asks for more than it may.
 
     Example: `kit.load("runs/convnet")`
     """
@@ -101,14 +115,19 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
         raise ModelError(f"{root} is no model folder: it has no {CARD}; kit.save writes one")
     card = cards.read(root / CARD)
     _check_files(root, card)
+    how = card.execution
+    model: nn.Module | TorchModel | OnnxModel | ModelFile
     if ONNX in card.files:
-        how = card.execution
-        model: nn.Module | TorchModel | OnnxModel = OnnxModel(
+        model = OnnxModel(
             root / ONNX,
             runtime=how.runtime,
             precision=how.precision,
             threads=how.threads,
             device=how.device,
+        )
+    elif (other := _other(card)) is not None:
+        model = ModelFile(
+            root / other, layout=how.layout, precision=how.precision, threads=how.threads, device=how.device
         )
     else:
         plain = _rebuild(root / MODULE, card, module).eval()
@@ -119,11 +138,12 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Variant:
 
 def _rebuild(path: Path, card: Card, module: nn.Module | None) -> nn.Module:
     try:
+        weight_rules.check(path)
         weights = safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise CorruptFileError(f"{path} is no safetensors file: {error}") from None
     if module is not None:
-        return fit_to_weights(_plain_copy(module), weights)
+        return fit_to_weights(plain_copy(module), weights)
     if card.architecture is None:
         raise ModelError(
             f"{path.parent} holds a module that kit.models cannot rebuild; "
@@ -136,21 +156,23 @@ def _rebuild(path: Path, card: Card, module: nn.Module | None) -> nn.Module:
 
 
 def _check_files(root: Path, card: Card) -> None:
-    if not {MODULE, ONNX} & set(card.files):
-        raise CorruptFileError(f"{root / CARD} names neither {MODULE} nor {ONNX}")
+    if not {MODULE, ONNX} & set(card.files) and _other(card) is None:
+        raise CorruptFileError(f"{root / CARD} names neither {MODULE} nor {ONNX} nor another model file")
     for name, stored in card.files.items():
         inside = PurePosixPath(name)
         if inside.is_absolute() or ".." in inside.parts:
-            raise CorruptFileError(f"{root / CARD} names {name!r}, outside its own folder")
+            raise TamperedFileError(f"{root / CARD} names {name!r}, outside its own folder")
         path = root / name
+        if path.is_symlink():
+            raise TamperedFileError(f"{path} is a link, which a model folder does not hold")
         if not path.is_file():
             raise CorruptFileError(f"{path} is missing; save the model again")
         if path.stat().st_size != stored.bytes:
-            raise CorruptFileError(
+            raise TamperedFileError(
                 f"{path} has {path.stat().st_size:,} bytes, its card says {stored.bytes:,}"
             )
         if (found := files.digest(path)) != stored.sha256:
-            raise CorruptFileError(
+            raise TamperedFileError(
                 f"{path} was changed: SHA-256 is {found[:16]}…, its card says {stored.sha256[:16]}…"
             )
 
@@ -158,7 +180,7 @@ def _check_files(root: Path, card: Card) -> None:
 def _verify(variant: Variant, folder: Path, card: Card) -> None:
     """Load what was written and compare its answers with the variant's."""
     blank = None
-    if not isinstance(variant.model, OnnxModel) and card.architecture is None:
+    if isinstance(variant.model, (nn.Module, TorchModel)) and card.architecture is None:
         blank = deepcopy(variant.module)
         for tensor in (*blank.parameters(), *blank.buffers()):
             tensor.data.zero_()
@@ -185,21 +207,29 @@ def _rebuilt_by(module: nn.Module, tensors: dict[str, torch.Tensor], variant: Va
     return made if same else None
 
 
-def _plain_copy(module: nn.Module) -> nn.Module:
-    """Return a copy on the CPU with masks and other parametrizations applied for good."""
-    copy = deepcopy(module).cpu().eval()
-    for layer in copy.modules():
-        for name in list(getattr(layer, "parametrizations", {})):
-            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
-    return copy
-
-
 def _copy_onnx(path: Path, folder: Path) -> None:
     gate.check(path)
     shutil.copyfile(path, folder / ONNX)
     for name in set(gate.side_files(gate.read(path))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, folder / name)
+
+
+def _copy_other(model: ModelFile, folder: Path) -> None:
+    gate.inspect(model.path)
+    target = folder / _OTHERS[model.format]
+    if model.path.is_dir():
+        shutil.copytree(model.path, target)
+        return
+    shutil.copyfile(model.path, target)
+    if model.format == "openvino":
+        shutil.copyfile(model.path.with_suffix(".bin"), target.with_suffix(".bin"))
+
+
+def _other(card: Card) -> str | None:
+    """Return the model file of another format that a card names, if it does."""
+    first = {name.split("/")[0] for name in card.files}
+    return next((name for name in _OTHERS.values() if name in first), None)
 
 
 def _stored(folder: Path) -> dict[str, cards.StoredFile]:
@@ -210,10 +240,20 @@ def _stored(folder: Path) -> dict[str, cards.StoredFile]:
     }
 
 
+def replace_folder(source: Path, target: Path) -> None:
+    """Let a folder take the place of `target`, if that is free, an older SavedModel or a model folder.
+
+    Raises:
+        StorageError: when it is something else, or cannot be written.
+    """
+    with _replacing(target, mark="saved_model.pb") as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
+
+
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def _replacing(target: Path, mark: str = CARD) -> Iterator[Path]:
     """Give a folder to write to; when all is well it is synced and takes the place of `target`."""
-    if target.exists() and not (target / CARD).is_file() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not (target / mark).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} exists and is no model folder; choose another name")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 from kit.errors import ArgumentError, DataError, ModelError, unknown
-from kit.runtime import packed
+from kit.runtime import gate, packed
 from kit.runtime.execution import RUNTIMES, Execution
-from kit.runtime.folder import load
+from kit.runtime.folder import CARD, load
+from kit.runtime.foreign import open_foreign
+from kit.runtime.model_file import ModelFile
 from kit.runtime.onnx_model import OnnxModel, open_file
+from kit.runtime.state import read_state
 from kit.runtime.torch_model import TorchModel, open_torch
 from kit.variant import Variant
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from kit.runtime.engines import Engine
     from kit.variant import Signature
 
-Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
+Runtime = Literal["auto", "torch", "onnxruntime", "openvino", "litert", "keras", "tensorflow"]
 
 
 class Session:
@@ -34,7 +37,7 @@ class Session:
 
     Attributes:
         name: the model's name.
-        runtime: "torch", "onnxruntime" or "openvino".
+        runtime: "torch", "onnxruntime", "openvino", "litert", "keras" or "tensorflow".
         provider: what computes, as the runtime itself reports it, such as "CPUExecutionProvider".
         threads: how many threads one call may use; 0 when a GPU computes.
         precision: of the arithmetic: "fp32", "bf16", "fp16"; or "as written" in the file.
@@ -90,11 +93,13 @@ def open(  # noqa: A001 -- the verb for every format
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     precision: Literal["fp32", "bf16", "fp16"] | None = None,
+    module: torch.nn.Module | None = None,
 ) -> Session:
     """Open a model on a runtime.
 
     Args:
-        model: a variant, a module, an .onnx file, a packed file or a model folder.
+        model: a variant, a module, a model folder, a packed file, an .onnx, .pt2, .pt, .xml (OpenVINO),
+            .tflite or .keras file, or the folder of a SavedModel.
         runtime: "auto" takes torch for a module and, for a file, the runtime it was made for
             (ONNX Runtime unless its card says otherwise). What else a card says holds on that
             runtime too, unless it is given here.
@@ -102,12 +107,14 @@ def open(  # noqa: A001 -- the verb for every format
         threads: by default as many as this process has cores.
         providers: for ONNX Runtime, in order: "tensorrt", "cuda", "cpu" or their full names.
         precision: the arithmetic; by default float32, also on OpenVINO, whose own default is bf16.
+        module: for a .pt file, which holds weights alone: a module of the same class; it stays as it is.
 
     Raises:
         ArgumentError: when the runtime is unknown or cannot run this kind of model.
         DeviceError: when the device, provider or precision asked for is not there.
         MissingExtraError: when the runtime is not installed.
         ModelError: when the file cannot be opened.
+        UnsafeModelError: when the file could run code, read other files, or fill the memory.
 
     Example:
         ```python
@@ -119,7 +126,7 @@ def open(  # noqa: A001 -- the verb for every format
         raise unknown("runtime", runtime, ("auto", *RUNTIMES))
     if threads is not None and threads < 1:
         raise ArgumentError(f"threads must be at least 1, got {threads}")
-    body, name, signature = _resolve(model)
+    body, name, signature = _resolve(model, module)
     given = body.execution
     if providers and (given.runtime == "torch" or runtime not in {"auto", "onnxruntime"}):
         raise ArgumentError("providers= belongs to ONNX Runtime; for other runtimes give device=")
@@ -138,8 +145,15 @@ def open(  # noqa: A001 -- the verb for every format
                 "open what kit.export(model, data=data) returns"
             )
         return Session(open_torch(body.module, how), name, signature)
-    if chosen == "torch":
-        raise ArgumentError(f"torch cannot run {body.path}; use runtime='onnxruntime' or 'openvino'")
+    if isinstance(body, ModelFile):
+        if chosen != given.runtime:
+            raise ArgumentError(
+                f"{chosen} cannot run {body.path}, which is for {given.runtime}; kit.convert makes "
+                "other formats of it"
+            )
+        return Session(open_foreign(body.path, body.format, how), name, signature)
+    if chosen not in {"onnxruntime", "openvino"}:
+        raise ArgumentError(f"{chosen} cannot run {body.path}; use runtime='onnxruntime' or 'openvino'")
     engine = open_file(
         body.path,
         runtime=chosen,
@@ -152,20 +166,35 @@ def open(  # noqa: A001 -- the verb for every format
 
 
 def _resolve(
-    model: Variant | torch.nn.Module | str | Path,
-) -> tuple[TorchModel | OnnxModel, str, Signature | None]:
+    model: Variant | torch.nn.Module | str | Path, module: torch.nn.Module | None
+) -> tuple[TorchModel | OnnxModel | ModelFile, str, Signature | None]:
     """Return the module or file with how it is meant to run, its name, and its signature if it has one."""
     if isinstance(model, (str, Path)):
         path = Path(model)
-        if not path.is_dir() and not packed.is_packed(path):
-            return OnnxModel(path), path.stem, None
-        model = load(path)
+        if not (path / CARD).is_file() and not packed.is_packed(path):
+            return from_file(path, module), path.stem, None
+        model = load(path, module=module)
     if isinstance(model, torch.nn.Module):
         return TorchModel(model), type(model).__name__.lower(), None
     if not isinstance(model, Variant):
         raise ArgumentError(f"expected a variant, a module or a path, got {type(model).__name__}: {model!r}")
     body = TorchModel(model.model) if isinstance(model.model, torch.nn.Module) else model.model
-    if not isinstance(body, (TorchModel, OnnxModel)):
+    if not isinstance(body, (TorchModel, OnnxModel, ModelFile)):
         kind: Any = type(body).__name__
         raise ModelError(f"{model.name!r} is a {kind}, which no runtime here can open; call it directly")
     return body, model.name, model.signature
+
+
+def from_file(path: Path, module: torch.nn.Module | None = None) -> TorchModel | OnnxModel | ModelFile:
+    """Return the model in a file of any format; weights alone go into a copy of `module`.
+
+    Raises:
+        ModelError: when it is no model file, or weights alone without a module.
+        UnsafeModelError: when it must not be opened.
+    """
+    kind = gate.inspect(path)
+    if kind == "state_dict":
+        if module is None:
+            raise ModelError(f"{path} holds weights alone; give a module of the same class: module=MyNet()")
+        return TorchModel(read_state(path, module))
+    return OnnxModel(path) if kind == "onnx" else ModelFile(path)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import kit
-from kit.errors import CorruptFileError, ModelError, StorageError
+from kit.errors import CorruptFileError, ModelError, StorageError, UnsafeModelError
 from kit.models import Architecture
 from kit.runtime.folder import load, save
 from kit.statistics import Measurement
@@ -190,7 +190,7 @@ def test_a_pickle_in_place_of_the_weights_is_not_opened(trained, saved):
     content = path.read_bytes()
     entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     edit(saved, lambda card: card["files"].update({"model.safetensors": entry}))
-    with pytest.raises(CorruptFileError, match="no safetensors file"):
+    with pytest.raises(UnsafeModelError, match="is a pickle"):
         load(saved)
 
 

@@ -197,8 +197,8 @@ def test_an_unknown_operator_is_one_line(tmp_path, exported):
     model = onnx.load(exported.file)
     model.graph.node[0].op_type = "NoSuchOperator"
     onnx.save(model, tmp_path / "odd.onnx")
-    for runtime, words in (("onnxruntime", "NoSuchOperator"), ("openvino", "OpenVINO cannot open")):
-        with pytest.raises(ModelError, match=words) as caught:
+    for runtime in ("onnxruntime", "openvino"):
+        with pytest.raises(ModelError, match="NoSuchOperator") as caught:
             kit.open(tmp_path / "odd.onnx", runtime=runtime)
         assert "\n" not in str(caught.value)
 

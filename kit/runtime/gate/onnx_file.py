@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import ModelError, UnsafeModelError
+from kit.errors import ModelError
+from kit.runtime.gate import graph_rules, side, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ def read(path: str | Path) -> ModelProto:
 
     Raises:
         ModelError: when it does not exist or is no ONNX file.
+        UnsafeModelError: when it would need far more memory than its size.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -25,6 +27,7 @@ def read(path: str | Path) -> ModelProto:
     file = Path(path)
     if not file.is_file():
         raise ModelError(f"{file} does not exist; expected an .onnx file")
+    wire.weigh(file, onnx.ModelProto.DESCRIPTOR)
     try:
         model = onnx.load(file, load_external_data=False)
     except DecodeError:
@@ -39,32 +42,27 @@ def check(path: str | Path) -> Path:
 
     Raises:
         ModelError: when it is no ONNX file, or a side file that it names is missing.
-        UnsafeModelError: when it names a side file outside its own folder.
+        UnsafeModelError: when it names a file that is not plainly beside it, declares tensors that its size
+            cannot hold, calls functions without end, or asks for operators of an unknown library.
     """
     file = Path(path)
     if file.suffix != ".onnx":
-        raise ModelError(f"{file} is no .onnx file; kit.open takes .onnx files and model folders")
-    folder = file.resolve().parent
-    for name in sorted(set(side_files(read(file)))):
-        target = (folder / name).resolve()
-        if not target.is_relative_to(folder):
-            raise UnsafeModelError(
-                f"{file} asks for weights in {name!r}, outside its own folder; do not run this file"
-            )
-        if not target.is_file():
-            raise ModelError(
-                f"{file} keeps weights in the side file {name!r}, which is missing; put it beside the model"
-            )
+        raise ModelError(
+            f"{file} is no .onnx file; kit.open takes other formats too, kit.convert makes ONNX of them"
+        )
+    model = read(file)
+    for tensor in _all_tensors(model):
+        side.check_tensor(file, tensor)
+    graph_rules.check(file, model)
     return file
 
 
 def side_files(model: ModelProto) -> Iterator[str]:
     """Yield the path of each side file, as written in the model, that holds weights."""
-    for graph in (model.graph, *model.functions):
-        for tensor in tensors(graph):
-            for entry in tensor.external_data:
-                if entry.key == "location":
-                    yield entry.value
+    for tensor in _all_tensors(model):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                yield entry.value
 
 
 def tensors(graph: GraphProto) -> Iterator[TensorProto]:
@@ -74,6 +72,17 @@ def tensors(graph: GraphProto) -> Iterator[TensorProto]:
         yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                if sparse.dims:
+                    yield from (sparse.values, sparse.indices)
             for subgraph in (attribute.g, *attribute.graphs):
                 yield from tensors(subgraph)
+
+
+def _all_tensors(model: ModelProto) -> Iterator[TensorProto]:
+    training = [graph for info in model.training_info for graph in (info.initialization, info.algorithm)]
+    for graph in (model.graph, *model.functions, *training):
+        yield from tensors(graph)
