@@ -72,7 +72,7 @@ class Signature:
         classes: the class names, or the tokens; empty for regression.
         outputs: how many values the model gives for one sample, or for each of its tokens.
         preprocess: how raw samples become inputs.
-        media: what raw samples are made of, if they are sounds, texts or rows with named columns.
+        media: what raw samples are made of, where their shape does not say it: pictures, sounds, texts, rows.
     """
 
     task: Task

@@ -6,7 +6,7 @@ import pytest
 
 from kit import media
 from kit.errors import ArgumentError, DataError
-from kit.media import Columns, Sound, Text
+from kit.media import Columns, Picture, Sound, Text
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from kit.media import Columns, Sound, Text
         Text("abc\n"),
         Text("\0ab", other=True),
         Columns(("a", "b")),
+        Picture(0.875, invert=False),
         None,
     ],
 )
@@ -61,6 +62,12 @@ def test_rows_are_read_by_name():
         columns.read({"hieght": 2, "age": 1})
     with pytest.raises(DataError, match="lacks height"):
         columns.read({"age": 1})
+
+
+def test_settings_that_make_no_picture():
+    for bad in ({"crop": 0}, {"crop": 1.5}, {"invert": "auto"}):
+        with pytest.raises(ArgumentError):
+            Picture(**bad)
 
 
 def test_settings_that_make_no_sound():

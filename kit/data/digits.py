@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,10 +53,16 @@ def digit_clips() -> list[Clip]:
     Raises:
         CorruptFileError: when a file's SHA-256 is not the recorded one.
     """
+    verify(bundled("spoken-digits"), _SUMS)
+    return [clip._replace(samples=clip.samples.copy()) for clip in _decoded()]
+
+
+@cache
+def _decoded() -> tuple[Clip, ...]:
+    """Decode the files: seconds, so once in a process."""
     import soundfile
 
     folder = bundled("spoken-digits")
-    verify(folder, _SUMS)
     rate = Sound().rate
     sounds = {
         name: soundfile.read(folder / name, dtype="float32")[0].reshape(-1, rate)
@@ -69,7 +76,7 @@ def digit_clips() -> list[Clip]:
             name = row["file"]
             clips.append(Clip(sounds[name][places[name]], int(row["digit"]), row["voice"], row["split"]))
             places[name] += 1
-    return clips
+    return tuple(clips)
 
 
 def spoken_digits(*, test: str = "unheard") -> Dataset:

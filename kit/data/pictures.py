@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from kit import media
 from kit.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def read_picture(source: Any, signature: Signature, *, invert: bool | Literal["a
             first picture), a PIL image, or an array (H, W) or (H, W, 3 or 4) of bytes, of 16-bit numbers or
             of floats from 0 to 1.
         signature: the model's: grey or colour, and the size.
-        invert: whether to exchange dark and light; "auto" does for a grey picture with a light border,
-            since the nets of this kit have learnt light garments and digits on a black ground.
+        invert: whether to exchange dark and light; "auto" does what `signature.media` says, else it does
+            for a grey picture with a light border, since the nets of this kit have learnt light garments and
+            digits on a black ground.
 
     Raises:
         DataError: when it is no picture that can be read, or has more pixels than Pillow allows
@@ -50,7 +52,10 @@ def read_picture(source: Any, signature: Signature, *, invert: bool | Literal["a
     """
     channels, height, width = image_shape(signature)
     image, size = _decode(source, "L" if channels == 1 else "RGB", (width, height))
-    array = _fit(image, width, height)
+    how = signature.media if isinstance(signature.media, media.Picture) else media.Picture()
+    array = _fit(image, width, height) if how.crop is None else _middle_of(image, width, height, how.crop)
+    if invert == "auto" and how.invert is not None:
+        invert = how.invert
     flip = channels == 1 and (bool(_border(array).mean() > 127) if invert == "auto" else invert)
     raw = torch.from_numpy(255 - array if flip else array.copy())
     return Picture(raw[None] if channels == 1 else raw.permute(2, 0, 1).contiguous(), flip, size)
@@ -165,6 +170,16 @@ def _fit(image: Any, width: int, height: int) -> NDArray[np.uint8]:
     top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
     result[top : top + small.shape[0], left : left + small.shape[1]] = small
     return result
+
+
+def _middle_of(image: Any, width: int, height: int, crop: float) -> NDArray[np.uint8]:
+    """Cut the middle out of a picture that was scaled until its shorter side is the model's over `crop`."""
+    from PIL import Image, ImageOps
+
+    wide, high = round(width / crop), round(height / crop)
+    scaled = ImageOps.fit(image, (wide, high), Image.Resampling.BICUBIC)
+    left, top = (wide - width) // 2, (high - height) // 2
+    return np.asarray(scaled.crop((left, top, left + width, top + height)))
 
 
 def _border(array: NDArray[np.uint8]) -> NDArray[np.float64]:

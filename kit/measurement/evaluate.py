@@ -128,6 +128,11 @@ class Agreement(Readable):
     p: float | None = None
     tokens: bool = False
 
+    @property
+    def counts(self) -> bool:
+        """Whether right answers are counted: of classes or tokens, not of values."""
+        return self.tokens or self.p is not None
+
     def __str__(self) -> str:
         if self.p is None and self.tokens:
             return (

@@ -59,9 +59,19 @@ def test_it_is_exported_quantized_pruned_and_compared(writer, text):
     )
 
 
+def test_a_smaller_one_learns_from_its_answers(writer, text):
+    torch.manual_seed(0)
+    pupil = kit.models.gpt(context=32, width=16, layers=1, heads=2)
+    taught = kit.distill(pupil, writer, text, temperature=1.0, weight=1.0, epochs=1, batch_size=32, lr=1e-2)
+    assert kit.evaluate(taught, text).bits.value < kit.evaluate(pupil, text).bits.value - 1
+    losses = [epoch.train_loss for epoch in taught.report.epochs]
+    assert losses[0] < math.log(84)  # a divergence a token, not a window
+
+
 def test_it_is_saved_with_its_alphabet(writer, text, tmp_path):
     again = kit.load(kit.save(writer, tmp_path / "writer"))
     assert again.signature == writer.signature
+    assert kit.load(kit.pack(writer, tmp_path / "writer.kit")).signature == writer.signature
     inputs = text.test.inputs[:4]
     assert np.allclose(again(inputs), writer(inputs), atol=1e-5)
 

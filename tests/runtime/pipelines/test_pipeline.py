@@ -112,18 +112,10 @@ def test_of_many_sources_the_bad_one_is_named(pipe, fashion):
 
 @pytest.fixture(scope="module")
 def spotter():
-    data = kit.data.spoken_digits().subset(300, 60, 100)
+    data = kit.data.spoken_digits().subset(800, 60, 100)
     torch.manual_seed(0)
-    return data, kit.train(
-        kit.models.spotter(width=24),
-        data,
-        epochs=4,
-        lr=1e-2,
-        batch_size=32,
-        precision="fp32",
-        layout="contiguous",
-        seed=0,
-    )
+    how = {"epochs": 10, "lr": 1e-2, "batch_size": 32, "precision": "fp32", "layout": "contiguous", "seed": 0}
+    return data, kit.train(kit.models.spotter(width=16), data, **how)
 
 
 def test_a_sound_is_heard_with_what_its_card_says(spotter, tmp_path):
