@@ -108,6 +108,7 @@ class Prompt(VerbPanel):
 
     def finished(self, result: dict[str, Answer | Written]) -> str:
         """Say how it went, and what of a long text the models did not see."""
+        self.result = result
         seen, given = self.signature.shape[0], len(self.text.value)
         which = "last" if self.writes else "first"
         note = f" Only the {which} {seen:,} of {given:,} characters were looked at." if given > seen else ""
