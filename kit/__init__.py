@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kit.runtime.folder import load as load
     from kit.runtime.folder import save as save
     from kit.runtime.packed import pack as pack
+    from kit.runtime.pipelines.pipeline import pipeline as pipeline
     from kit.runtime.session import open as open  # noqa: A004 -- the verb for every format
     from kit.training.train import train as train
     from kit.variant import Variant as Variant
@@ -78,6 +79,7 @@ _VERBS = {
     "save": "kit.runtime.folder",
     "load": "kit.runtime.folder",
     "pack": "kit.runtime.packed",
+    "pipeline": "kit.runtime.pipelines.pipeline",
     "benchmark": "kit.measurement.benchmark",
     "compare": "kit.measurement.compare",
     "Comparison": "kit.measurement.compare",
