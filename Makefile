@@ -18,8 +18,8 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/core
-	@echo "Installing the test tools, Optuna and OpenVINO ..."
-	@$(PIP) -e '.[test,search,openvino]'
+	@echo "Installing the test tools, the service, Optuna and OpenVINO ..."
+	@$(PIP) -e '.[test,serve,search,openvino]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from kit.runtime.folder import save as save
     from kit.runtime.packed import pack as pack
     from kit.runtime.session import open as open  # noqa: A004 -- the verb for every format
+    from kit.serving.serve import find_service as find_service
+    from kit.serving.serve import serve as serve
+    from kit.serving.serve import services as services
     from kit.training.train import train as train
     from kit.variant import Variant as Variant
 
@@ -79,6 +82,9 @@ _VERBS = {
     "benchmark": "kit.measurement.benchmark",
     "compare": "kit.measurement.compare",
     "Comparison": "kit.measurement.compare",
+    "serve": "kit.serving.serve",
+    "find_service": "kit.serving.serve",
+    "services": "kit.serving.serve",
     "Variant": "kit.variant",
     "doctor": "kit.doctor",
     "fast": "kit.notebook",
