@@ -77,6 +77,7 @@ class Client:
             base_url=self.address, headers=headers, verify=trust, timeout=seconds, trust_env=False
         )
         self._broken = httpx.TransportError
+        self._dimensions: dict[str, int] = {}  # of one sample of each model
 
     def predict(
         self, sample: Any, *, model: str | None = None, version: str | None = None
@@ -104,11 +105,10 @@ class Client:
             )
             return _predictions(told)[0]
         array = np.asarray(sample[0] if isinstance(sample, tuple) else sample, np.float32)
-        shape = tuple(self.metadata(name)["inputs"][0]["shape"][1:])
-        one = array.shape == shape
-        told = self.ask("POST", path, json={"inputs": array.tolist()})
-        found = _predictions(told)
-        return found[0] if one else found
+        if name not in self._dimensions:
+            self._dimensions[name] = len(self.metadata(name)["inputs"][0]["shape"]) - 1
+        found = _predictions(self.ask("POST", path, json={"inputs": array.tolist()}))
+        return found[0] if array.ndim == self._dimensions[name] else found
 
     def infer(
         self, inputs: NDArray[Any] | torch.Tensor, *, model: str | None = None, version: str | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from kit.variant import Variant
 
+_OLD = 86_400  # seconds
 _BACKLOG = 2048  # connections that wait while a worker begins again
 
 
@@ -72,6 +75,7 @@ def serve(
     """
     require("uvicorn", "serve")
     require("fastapi", "serve")
+    _sweep()
     place = Place(Path(folder) if folder else services_folder() / secrets.token_hex(4)).make()
     if place.pid is not None:
         raise BusyError(f"a service runs in {place.folder} already; find it with kit.find_service(folder)")
@@ -107,6 +111,7 @@ def find_service(folder: str | Path) -> Service:
     Raises:
         ModelError: when none runs there.
     """
+    _sweep()
     place = Place(Path(folder))
     if place.pid is None:
         raise ModelError(f"no service runs in {place.folder}")
@@ -117,6 +122,14 @@ def services() -> list[Service]:
     """Return the running services of this user that were given no folder of their own."""
     found = services_folder().iterdir() if services_folder().is_dir() else ()
     return [Service(place) for place in map(Place, sorted(found)) if place.pid is not None]
+
+
+def _sweep() -> None:
+    """Remove what services left behind that were killed more than a day ago."""
+    for place in map(Place, services_folder().glob("*")):
+        old = time.time() - place.folder.stat().st_mtime > _OLD
+        if old and place.pid is None:
+            shutil.rmtree(place.folder)
 
 
 def _check(given: Mapping[str, Any], key: str | None, batch: int | str) -> None:

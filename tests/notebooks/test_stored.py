@@ -34,6 +34,7 @@ def test_there_is_one_notebook_a_stage():
         "08_search",
         "09_int8_on_your_processor",
         "10_panels",
+        "14_serve",
     ]
 
 

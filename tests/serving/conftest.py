@@ -112,6 +112,12 @@ def _write(path, nodes, inputs, outputs, constants=()):
 
 
 @pytest.fixture
+def slow_file(tmp_path):
+    """The file of the slow model."""
+    return slow(tmp_path)
+
+
+@pytest.fixture
 def busy():
     """Makes the body of a request that keeps the slow model busy for so many steps."""
 

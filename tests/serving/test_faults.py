@@ -10,8 +10,10 @@ import threading
 import httpx
 import numpy as np
 import psutil
-import pytest
 import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+import kit
 
 LIMIT = 2**20  # of the session's service
 
@@ -102,29 +104,29 @@ def test_a_model_that_raises_does_not_spoil_the_others_in_its_batch(service):
     assert "Gather" in service._place.log.read_text()
 
 
-def test_more_than_may_wait_is_refused_and_what_takes_too_long_is_given_up(service, busy):
-    async def ask(n, steps):
+def test_a_model_that_hangs_is_given_up_too_much_is_refused_and_the_worker_begins_again(slow_file, busy):
+    async def ask(service):
         headers = {"Authorization": f"Bearer {service.key}"}
         async with httpx.AsyncClient(
             base_url=service.address, headers=headers, trust_env=False, timeout=60
         ) as client:
-            sent = [client.post("/v2/models/slow/infer", json=busy(steps)) for _ in range(n)]
-            quick = asyncio.create_task(client.get("/v2/health/ready"))
-            answers = await asyncio.gather(*sent)
-            return await quick, answers
+            sent = [client.post("/v2/models/slow/infer", json=busy(2**40)) for _ in range(64)]
+            answers = asyncio.gather(*sent)
+            return await client.get("/v2/health/ready"), await answers
 
-    quick, answers = asyncio.run(ask(128, 400_000))  # longer than the service's five seconds
-    assert quick.status_code == 200
-    statuses = {answer.status_code for answer in answers}
-    assert statuses == {503, 504}
-    assert all(int(a.headers["retry-after"]) >= 1 for a in answers if a.status_code == 503)
-    quick, answers = asyncio.run(ask(1, 1))
-    assert answers[0].status_code in {200, 503, 504}  # the old one may still compute
+    with kit.serve(slow_file, seconds=1, waiting=8) as service:
+        worker = worker_of(service)
+        ready, answers = asyncio.run(ask(service))
+        assert ready.status_code == 200
+        assert {answer.status_code for answer in answers} == {503, 504}
+        assert all(int(a.headers["retry-after"]) >= 1 for a in answers if a.status_code == 503)
+        _, alive = psutil.wait_procs([worker], timeout=60)
+        assert alive == []
+        with service.client() as client:
+            assert client.ask("POST", "/v2/models/slow/infer", json=busy(1))["model_name"] == "slow"
 
 
 def test_256_clients_at_once_each_get_their_own_answer(service, fashion, folder):
-    import kit
-
     images = fashion.test.inputs[:256].numpy()
     expected = kit.load(folder)(images)
     patient = [None] * 256
@@ -176,38 +178,29 @@ def test_metrics_count_what_was_answered(http):
     assert "process_resident_memory_bytes" in text
 
 
-@pytest.fixture
-def document(http):
-    return http.get("/openapi.json").json()
-
-
-def test_no_document_made_from_the_openapi_document_brings_a_5xx(service, document):
-    schema = schemathesis.openapi.from_dict(document)
+def test_nothing_made_from_the_openapi_document_brings_a_5xx(service, http):
+    schema = schemathesis.openapi.from_dict(http.get("/openapi.json").json())
     schema.config.update(base_url=service.address)
-    asked, broken = 0, []
-    from hypothesis import HealthCheck, Phase, given, settings
+    asked, broken = [], []
+    calm = settings(
+        max_examples=10,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    for operation in (found.ok() for found in schema.get_all_operations()):
 
-    for result in schema.get_all_operations():
-        operation = result.ok()
-        if operation.path.startswith("/jobs") or operation.path == "/train_model":
-            continue
-
+        @calm
         @given(case=operation.as_strategy())
-        @settings(
-            max_examples=12,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
         def ask(case):
-            nonlocal asked
-            asked += 1
             answer = case.call(headers={"Authorization": f"Bearer {service.key}"}, timeout=30)
-            if answer.status_code >= 500 and answer.status_code != 503:
+            asked.append(answer.status_code)
+            if answer.status_code >= 500:
                 broken.append((case.operation.label, answer.status_code, answer.text[:200]))
 
         ask()
     assert broken == []
-    assert asked > 100
+    assert len(asked) > 150
+    assert set(asked) >= {200, 404, 422}

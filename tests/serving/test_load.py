@@ -28,7 +28,7 @@ def test_a_standstill_shows_in_an_open_loop_and_hides_in_a_closed_one(service, f
     closed, open_ = paused(clients=2), paused(rate=60)
     assert closed.failed == open_.failed == 0
     late = [sum(ms > 100 for ms in found.milliseconds) for found in (closed, open_)]
-    assert late[0] <= 4  # once a client, and perhaps once more before and after
+    assert late[0] <= 8  # once a client, and perhaps once more on a busy machine
     assert late[1] > 20
     assert "closed loop, 2 clients" in str(closed)
 
