@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from kit.runtime.folder import load as load
     from kit.runtime.folder import save as save
     from kit.runtime.packed import pack as pack
+    from kit.runtime.sealed import seal as seal
+    from kit.runtime.sealed import unseal as unseal
     from kit.runtime.session import open as open  # noqa: A004 -- the verb for every format
     from kit.serving.serve import find_service as find_service
     from kit.serving.serve import serve as serve
@@ -79,6 +81,8 @@ _VERBS = {
     "save": "kit.runtime.folder",
     "load": "kit.runtime.folder",
     "pack": "kit.runtime.packed",
+    "seal": "kit.runtime.sealed",
+    "unseal": "kit.runtime.sealed",
     "benchmark": "kit.measurement.benchmark",
     "compare": "kit.measurement.compare",
     "Comparison": "kit.measurement.compare",

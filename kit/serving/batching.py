@@ -42,8 +42,14 @@ class _Waiting:
     deadline: float
 
 
+@dataclass(slots=True, eq=False)
+class _Running:
+    batch: list[_Waiting]
+    began: float
+
+
 class Batcher:
-    """One model's queue and the one consumer that works it off.
+    """One model's queue, and the lanes that work it off.
 
     Args:
         servable: the model.
@@ -58,19 +64,17 @@ class Batcher:
         self.servable = servable
         self._waiting, self._seconds, self._observe = waiting, seconds, observe
         self._queue: deque[_Waiting] = deque()
-        self._running: list[_Waiting] = []
-        self._busy = False
-        self._began = 0.0
+        self._running: list[_Running] = []
+        self._scheduled = self._closed = False
         self._spent = 0.0  # seconds of the last batch, for Retry-After
-        self._closed = False
         self._idle = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._thread = ThreadPoolExecutor(1, f"model {servable.name}")
+        self._threads = ThreadPoolExecutor(servable.lanes, f"model {servable.name}")
 
     @property
     def depth(self) -> int:
         """How many requests wait or are being computed."""
-        return len(self._queue) + len(self._running)
+        return len(self._queue) + sum(len(running.batch) for running in self._running)
 
     def submit(self, inputs: Tensors, rows: int) -> asyncio.Future[Tensors]:
         """Queue one request; cancel the future when nobody wants its answer any more.
@@ -89,9 +93,7 @@ class Batcher:
         answer: asyncio.Future[Tensors] = loop.create_future()
         sizes = tuple(array.shape[1:] for array in inputs.values())
         self._queue.append(_Waiting(inputs, rows, sizes, answer, loop.time() + self._seconds))
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._work)  # after all that arrived in this turn of the loop
+        self._wake()
         if self._sweeper is None:
             self._sweeper = loop.call_later(_SWEEP, self._sweep)
         return answer
@@ -99,29 +101,37 @@ class Batcher:
     async def close(self) -> None:
         """Take no more requests, and return when those that wait have been answered."""
         self._closed = True
-        if self._busy:
+        while self.depth:
             self._idle.clear()
             await self._idle.wait()
-        self._thread.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
+
+    def _wake(self) -> None:
+        """See to it that a free lane looks into the queue after all that arrives in this turn of the loop."""
+        if not self._scheduled and len(self._running) < self.servable.lanes:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
-        """Compute one batch: here if the model is quick, else in its thread."""
-        batch = self._running = self._next()
-        self._began = asyncio.get_running_loop().time()
-        if not batch:
-            self._busy = False
-            self._idle.set()
-            return
-        loop = asyncio.get_running_loop()
-        if self.servable.short and sum(one.rows for one in batch) <= self.servable.batch:
+        """Compute one batch: here if the model is quick, else in a thread."""
+        self._scheduled = False
+        batch = self._next()
+        if batch and self.servable.short and sum(one.rows for one in batch) <= self.servable.batch:
             self._deliver(batch, self._compute(batch))
-            loop.call_soon(self._work)
-            return
-        running = loop.run_in_executor(self._thread, self._compute, batch)
-        running.add_done_callback(lambda done: self._done(batch, done))
+        elif batch:
+            loop = asyncio.get_running_loop()
+            running = _Running(batch, loop.time())
+            self._running.append(running)
+            computed = loop.run_in_executor(self._threads, self._compute, batch)
+            computed.add_done_callback(lambda done: self._done(running, done))
+        if self._queue:
+            self._wake()
+        elif not self._running:
+            self._idle.set()
 
-    def _done(self, batch: list[_Waiting], done: asyncio.Future[list[Tensors | Exception]]) -> None:
-        self._deliver(batch, done.result())
+    def _done(self, running: _Running, done: asyncio.Future[list[Tensors | Exception]]) -> None:
+        self._running.remove(running)
+        self._deliver(running.batch, done.result())
         self._work()
 
     def _next(self) -> list[_Waiting]:
@@ -165,7 +175,6 @@ class Batcher:
         return answers
 
     def _deliver(self, batch: list[_Waiting], answers: list[Tensors | Exception]) -> None:
-        self._running = []
         self._observe(sum(one.rows for one in batch))
         for one, answer in zip(batch, answers, strict=True):
             if one.answer.done():
@@ -180,10 +189,11 @@ class Batcher:
         """Answer 504 to all whose time is up, also to those whose batch is still being computed."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if self._running and now - self._began > _HUNG * self._seconds:
+        if any(now - running.began > _HUNG * self._seconds for running in self._running):
             _log.critical("model %s hangs: this worker ends, another begins", self.servable.name)
             os._exit(1)  # nothing else ends a thread that computes
-        late = [one for one in (*self._running, *self._queue) if one.deadline < now and not one.answer.done()]
+        due = [*self._queue, *(one for running in self._running for one in running.batch)]
+        late = [one for one in due if one.deadline < now and not one.answer.done()]
         for one in late:
             one.answer.set_exception(Refusal(504, f"no answer within {self._seconds:g} s"))
-        self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._busy else None
+        self._sweeper = loop.call_later(_SWEEP, self._sweep) if due else None

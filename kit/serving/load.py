@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
     """One HTTP connection that sends one request at a time; as little work as can be."""
 
     def __init__(self, request: bytes) -> None:
-        self._request, self._buffer = request, b""
+        self._request, self._buffer, self._usual = request, b"", 0
         self._answer: asyncio.Future[bool] | None = None
         self.transport: Any = None
 
@@ -139,13 +139,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Gather an answer."""
-        self._buffer += data
+        self._buffer = self._buffer + data if self._buffer else data
+        if len(self._buffer) == self._usual and self._buffer.startswith(b"HTTP/1.1 200") and self._answer:
+            self._buffer, answer, self._answer = b"", self._answer, None
+            answer.set_result(True)
+            return
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         if found and len(rest) >= int(length or 0) and self._answer is not None:
-            self._buffer = b""
-            answer, self._answer = self._answer, None
-            answer.set_result(head.startswith(b"HTTP/1.1 200"))
+            good = head.startswith(b"HTTP/1.1 200")
+            self._usual = len(self._buffer) if good else 0  # the same answer need not be taken apart again
+            self._buffer, answer, self._answer = b"", self._answer, None
+            answer.set_result(good)
 
     def connection_lost(self, _reason: Exception | None) -> None:
         """Answer for a connection that broke."""

@@ -24,7 +24,7 @@ class Settings:
     Attributes:
         host, port: where it listens.
         certificate, private_key: for TLS; empty for none.
-        batch: rows computed together at most.
+        batch: rows computed together at most; None: as many as are worth it.
         waiting: requests that may wait for one model.
         seconds: a request may take, its body included.
         body_limit: bytes of one body.
@@ -36,7 +36,7 @@ class Settings:
     port: int = 0
     certificate: str = ""
     private_key: str = ""
-    batch: int = 32
+    batch: int | None = None
     waiting: int = 256
     seconds: float = 30.0
     body_limit: int = 16 * 2**20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from kit.runtime.folder import load
 from kit.runtime.session import open as open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 BATCH = 32  # rows computed together at most; 30 µs models gain no more beyond it
 SHORT = 1.5e-3  # seconds: a full batch that takes less may run on the event loop
-_FEW = 1e-3  # seconds: a single row that takes less gains nothing from a second thread
+_TRIED = (1, 2, 4, 8, 16, BATCH)
+_LONG = 0.1  # seconds: larger batches than one that takes as long are not tried
+_NEARLY = 0.9
 _MIXING = {"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "MatMulDynamicQuantize"}
 _ONNX_TYPES = {
     "tensor(bool)": "BOOL",
@@ -64,6 +66,7 @@ class Servable:
         inputs, outputs: what it takes and gives.
         run: maps named inputs to named outputs; any thread may call.
         batch: rows that may be computed together; 1 where a caller's rows must not meet another's.
+        lanes: batches that may be computed at a time.
         short: whether a full batch is quick enough for the event loop.
         signature: of a model folder; None for a bare ONNX file.
         about: what else there is to tell: runtime, provider, threads, bytes, why it is not batched.
@@ -74,6 +77,7 @@ class Servable:
     outputs: tuple[TensorSpec, ...]
     run: Callable[[Tensors], Tensors]
     batch: int = 1
+    lanes: int = 1
     short: bool = False
     signature: Signature | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -84,43 +88,80 @@ class Servable:
         return all(spec.shape and spec.shape[0] is None for spec in (*self.inputs, *self.outputs))
 
 
-def open_servable(path: Path, *, batch: int) -> Servable:
-    """Open a model folder, a packed file or a bare .onnx file, and run it once or more.
+def open_servable(path: Path, *, batch: int | None = None) -> Servable:
+    """Open a model folder, a packed file or a bare .onnx file, and see how it computes best.
 
     Args:
         path: what `kit.save` or `kit.pack` wrote, or an ONNX file of any inputs and outputs.
-        batch: rows that may be computed together.
+        batch: rows that may be computed together; None measures how many are worth it, up to 32.
 
     Raises:
         KitError: when it cannot be opened, or not run.
     """
     if path.is_file() and path.suffix == ".onnx":
-        return _of_file(path, batch)
+        return _of_file(path, batch or BATCH)
     return _of_folder(path, batch)
 
 
-def _of_folder(path: Path, batch: int) -> Servable:
+def _of_folder(path: Path, batch: int | None) -> Servable:
     variant = load(path)
     signature = variant.signature
-    taken = TensorSpec("input", "FP32", (None, *signature.shape))
-    given = TensorSpec("output", "FP32", (None, signature.outputs))
     file = variant.file
+    body = getattr(variant.model, "execution", None)
+    # ONNX Runtime computes several batches at a time, one thread each: on 2 cores twice the answers a second.
+    lanes = hardware.threads() if body is not None and body.runtime == "onnxruntime" else 1
+    session = open_session(variant, threads=1 if lanes > 1 else None)
+    lanes = lanes if session.threads == 1 else 1
+
+    def run(tensors: Tensors) -> Tensors:
+        return {"output": session(tensors["input"])}
+
     mixes = file is not None and _mixes_rows(file)
-    most = 1 if mixes else batch
-    rows = {"input": np.zeros((1, *signature.shape), np.float32)}
-
-    def opened(threads: int) -> tuple[Any, Callable[[Tensors], Tensors]]:
-        session = open_session(variant, threads=threads)
-        return session, lambda tensors: {"output": session(tensors["input"])}
-
-    session, run = opened(1)
-    threads = variant.model.execution.here().threads if hasattr(variant.model, "execution") else None
-    if hardware.threads() > 1 and _seconds(run, rows) > _FEW:
-        session, run = opened(threads or hardware.threads())
-    about = {"runtime": session.runtime, "provider": session.provider, "threads": session.threads}
+    timed = _timed(run, signature.shape, [1] if mixes else [batch] if batch else _TRIED)
+    most = _worthwhile(timed)
     return Servable(
-        variant.name, (taken,), (given,), run, most, _short(run, rows, most), signature, about | _why(mixes)
+        variant.name,
+        (TensorSpec("input", "FP32", (None, *signature.shape)),),
+        (TensorSpec("output", "FP32", (None, signature.outputs)),),
+        run,
+        batch=most,
+        lanes=lanes,
+        short=timed[most] < SHORT,
+        signature=signature,
+        about={
+            "runtime": session.runtime,
+            "provider": session.provider,
+            "threads": session.threads,
+            "batch": most,
+        }
+        | _why(mixes),
     )
+
+
+def _timed(
+    run: Callable[[Tensors], Tensors], shape: tuple[int, ...], sizes: Sequence[int]
+) -> dict[int, float]:
+    """Return the least seconds of some runs of each batch size, as long as none takes too long."""
+    found: dict[int, float] = {}
+    for rows in sizes:
+        inputs = {"input": np.zeros((rows, *shape), np.float32)}
+        run(inputs)  # the first opens what is opened late
+        found[rows] = min(_seconds(run, inputs) for _ in range(3))
+        if found[rows] > _LONG:
+            break
+    return found
+
+
+def _seconds(run: Callable[[Tensors], Tensors], inputs: Tensors) -> float:
+    begin = time.perf_counter()
+    run(inputs)
+    return time.perf_counter() - begin
+
+
+def _worthwhile(timed: dict[int, float]) -> int:
+    """Return the smallest batch that computes nearly as many rows a second as the best."""
+    rates = {rows: rows / seconds for rows, seconds in timed.items()}
+    return min(rows for rows, rate in rates.items() if rate > _NEARLY * max(rates.values()))
 
 
 def _of_file(path: Path, batch: int) -> Servable:
@@ -128,7 +169,7 @@ def _of_file(path: Path, batch: int) -> Servable:
 
     gate.check(path)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = hardware.threads()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[engines.PROVIDERS["cpu"]])
@@ -138,14 +179,13 @@ def _of_file(path: Path, batch: int) -> Servable:
     outputs = tuple(_spec(path, node) for node in session.get_outputs())
     names = [spec.name for spec in outputs]
     mixes = _mixes_rows(path)
-    free = all(spec.shape and spec.shape[0] is None for spec in (*inputs, *outputs))
-    most = batch if free and not mixes else 1
 
     def run(tensors: Tensors) -> Tensors:
         return dict(zip(names, session.run(names, dict(tensors)), strict=True))
 
-    about = {"runtime": "onnxruntime", "provider": session.get_providers()[0]}
-    return Servable(path.stem, inputs, outputs, run, most, short=False, about=about | _why(mixes))
+    about = {"runtime": "onnxruntime", "provider": session.get_providers()[0], "threads": 1}
+    made = Servable(path.stem, inputs, outputs, run, lanes=hardware.threads(), about=about | _why(mixes))
+    return replace(made, batch=batch if made.rowwise and not mixes else 1)
 
 
 def _spec(path: Path, node: Any) -> TensorSpec:
@@ -164,18 +204,3 @@ def _mixes_rows(path: Path) -> bool:
 def _why(mixes: bool) -> dict[str, str]:
     said = "it quantizes a batch by one range, so that one caller's rows would change another's answers"
     return {"not batched": said} if mixes else {}
-
-
-def _short(run: Callable[[Tensors], Tensors], row: Tensors, most: int) -> bool:
-    return _seconds(run, {name: np.repeat(array, most, 0) for name, array in row.items()}) < SHORT
-
-
-def _seconds(run: Callable[[Tensors], Tensors], inputs: Tensors, *, times: int = 5) -> float:
-    """Return the least of some runs, in seconds; the first, which is slower, opens what is opened late."""
-    run(inputs)
-    spent = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        run(inputs)
-        spent.append(time.perf_counter() - begin)
-    return min(spent)

@@ -53,8 +53,8 @@ def serve(
         key: "auto" makes one (`service.key`); a text of 20 characters or more is taken as it is; None lets
             everyone in, and is refused beyond this machine. Keys are stored hashed.
         tls: "development" makes a certificate for 30 days; or the paths of a certificate and its private key.
-        batch: how many rows to compute together at most; "auto" is 32, or 1 for a model whose rows touch each
-            other. What waits is batched; nothing waits to be batched.
+        batch: how many rows to compute together at most; "auto" measures what is worth it, up to 32, and is 1
+            for a model whose rows touch each other. What waits is batched; nothing waits to be batched.
         waiting: requests that may wait for one model; more get 503.
         seconds: a request may take from header to answer.
         body_limit: bytes of a body.
@@ -89,7 +89,7 @@ def serve(
             port=listening.getsockname()[1],
             certificate=certificate,
             private_key=private,
-            batch=32 if batch == "auto" else batch,
+            batch=None if batch == "auto" else batch,
             datasets={name: str(Path(path).resolve()) for name, path in (datasets or {}).items()},
             temporary=folder is None,
             **given,

@@ -95,7 +95,7 @@ def measure(ways, *, seconds, rounds):
 def heavy():
     """Make a net that takes a few milliseconds."""
     torch.manual_seed(0)
-    return kit.models.convnet(channels=3, widths=(24, 48, 96))
+    return kit.models.convnet(channels=3, widths=(64, 128, 256))
 
 
 def main(seconds=1.5, rounds=2):
