@@ -115,7 +115,7 @@ class Jobs:
         with self._open() as database:
             rows = database.execute(query, (identity, after)).fetchall()
         return [
-            {"number": r["number"], "time": r["time"], "kind": r["kind"], **json.loads(r["content"])}
+            {"id": r["number"], "time": r["time"], "kind": r["kind"], **json.loads(r["content"])}
             for r in rows
         ]
 

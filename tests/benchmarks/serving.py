@@ -2,10 +2,9 @@
 
 python tests/benchmarks/serving.py [seconds a point [rounds]]
 
-All answer with one ONNX file and one ONNX Runtime thread (the service: with more if a model is slow). The
-service checks keys and tensors, batches, counts and logs. The routes do not: one takes a list of numbers,
-one takes bytes as they are and computes in FastAPI's thread pool. The load is a closed loop from a process of
-its own: each client sends its next request when it has its answer.
+All answer with one ONNX file and one ONNX Runtime thread a batch. The service checks keys and tensors,
+batches, counts and logs. The routes do not: one takes a list of numbers, one the same binary request as the service;
+both compute in FastAPI's thread pool. The load is a closed loop from a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from kit.serving.load import send
 
 CLIENTS = (1, 8, 32)
 PLAIN = """
-import sys, socket
+import json, socket, sys
 import numpy as np, onnxruntime, uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -43,11 +42,18 @@ class Sample(BaseModel):
 def predict(sample: Sample):
     array = np.array(sample.inputs, np.float32).reshape(shape)
     return {"outputs": session.run(None, {"input": array})[0].tolist()}
-@app.post("/binary")
-async def binary(request: Request):
-    array = np.frombuffer(await request.body(), np.float32).reshape(shape)
-    found = await run_in_threadpool(session.run, None, {"input": array})
-    return Response(found[0].tobytes(), media_type="application/octet-stream")
+@app.post("/v2/models/{name}/infer")
+async def infer(name: str, request: Request):
+    body = await request.body()
+    length = int(request.headers["inference-header-content-length"])
+    [entry] = json.loads(body[:length])["inputs"]
+    array = np.frombuffer(body[length:], np.float32).reshape(entry["shape"])
+    [found] = await run_in_threadpool(session.run, None, {"input": array})
+    told = {"name": "output", "datatype": "FP32", "shape": found.shape}
+    told["parameters"] = {"binary_data_size": found.nbytes}
+    head = json.dumps({"model_name": name, "outputs": [told]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    return Response(head + found.tobytes(), headers=headers)
 listening = socket.socket()
 listening.bind(("127.0.0.1", 0))
 listening.listen(2048)
@@ -66,7 +72,7 @@ def requests_of(service, port, shape):
     return {
         "service, binary": (own, binary),
         "service, JSON": (own, _post(path, json.dumps({"inputs": [tensor]}).encode(), key)),
-        "FastAPI, binary": (port, _post("/binary", sample.tobytes(), "")),
+        "FastAPI, binary": (port, binary),
         "FastAPI, JSON": (port, _post("/predict", json.dumps({"inputs": values}).encode(), "")),
     }
 

@@ -176,7 +176,7 @@ async def _stream(jobs: Jobs, identity: str, after: int) -> AsyncIterator[str]:
     while True:
         state = (await asyncio.to_thread(jobs.get, identity))["state"]
         for event in await asyncio.to_thread(jobs.events, identity, after):
-            after = event["number"]
+            after = event["id"]
             yield f"id: {after}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
         if state in ENDED:
             return
