@@ -3,8 +3,8 @@
 python tests/benchmarks/serving.py [seconds a point [rounds]]
 
 All answer with one ONNX file and one ONNX Runtime thread a batch. The service checks keys and tensors,
-batches, counts and logs. The routes do not: one takes a list of numbers, one the same binary request as the service;
-both compute in FastAPI's thread pool. The load is a closed loop from a process of its own.
+batches, counts and logs. The routes do not: one takes a list of numbers, one the binary request that the
+service takes; both compute in FastAPI's thread pool. The load is a closed loop from a process of its own.
 """
 
 from __future__ import annotations
