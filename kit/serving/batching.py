@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -191,7 +192,7 @@ class Batcher:
         now = loop.time()
         if any(now - running.began > _HUNG * self._seconds for running in self._running):
             _log.critical("model %s hangs: this worker ends, another begins", self.servable.name)
-            os._exit(1)  # nothing else ends a thread that computes
+            os.kill(os.getpid(), signal.SIGKILL)  # nothing else ends a thread that computes
         due = [*self._queue, *(one for running in self._running for one in running.batch)]
         late = [one for one in due if one.deadline < now and not one.answer.done()]
         for one in late:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 SCOPES = ("predict", "manage", "train")
 _OPEN = {"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
 _LEAST = 20  # characters of a key of one's own: a key is no password, it cannot be guessed
-_LOCAL = {"127.0.0.1", "localhost", "[::1]"}
+LOCAL = ("127.0.0.1", "localhost", "::1")
+_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 
 
 @dataclass
@@ -137,7 +138,7 @@ class Guard:
             Refusal: 401 without a valid key, 403 for what it may not do, 429 when it asks too often.
         """
         host = headers.get(b"host", b"").decode("latin-1")
-        if self._local and host.rpartition(":")[0] not in _LOCAL and host not in _LOCAL:
+        if self._local and host.rpartition(":")[0] not in _NAMES and host not in _NAMES:
             raise Refusal(403, f"this service does not go by the name {host[:80]!r}")
         origin = headers.get(b"origin")
         if origin is not None and origin.partition(b"://")[2] != host.encode("latin-1"):

@@ -168,11 +168,11 @@ class Jobs:
             row = database.execute(query).fetchone()
         return row and str(row["id"])
 
-    def interrupted(self) -> list[tuple[str, int]]:
-        """Return the jobs that are marked as running, with how often they have begun."""
+    def interrupted(self) -> list[str]:
+        """Return the jobs that are marked as running."""
         with self._open() as database:
-            rows = database.execute("SELECT id, begun FROM jobs WHERE state = 'running'").fetchall()
-        return [(str(row["id"]), int(row["begun"])) for row in rows]
+            rows = database.execute("SELECT id FROM jobs WHERE state = 'running'").fetchall()
+        return [str(row["id"]) for row in rows]
 
 
 def _note(database: sqlite3.Connection, identity: str, kind: str, content: dict[str, Any]) -> None:

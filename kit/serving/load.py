@@ -54,8 +54,9 @@ class Load:
 
     def percentile(self, percent: float) -> float:
         """Return the milliseconds within which so many percent were answered."""
-        ordered = sorted(self.milliseconds)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+        import numpy as np
+
+        return float(np.percentile(self.milliseconds, percent))
 
     def __str__(self) -> str:
         load = f"{self.offered:g} clients" if self.kind == "closed" else f"{self.offered:g} requests/s"

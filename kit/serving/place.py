@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from kit.errors import BusyError, CorruptFileError
 from kit.files import atomic, cache_folder
@@ -15,6 +16,9 @@ from kit.files import atomic, cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_PATIENCE, _STEP = 1.0, 0.02  # seconds: who only looks whether a service runs holds the lock for a moment
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Settings:
     def address(self) -> str:
         """The address to call."""
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104 -- compared, not bound
+        host = f"[{host}]" if ":" in host else host
         return f"http{'s' if self.certificate else ''}://{host}:{self.port}"
 
 
@@ -109,10 +114,11 @@ class Place:
             BusyError: when another process holds it.
         """
         with self._lock.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError(f"a service is at work in {self.folder} already; stop it first") from None
+            end = time.monotonic() + _PATIENCE
+            while not _taken(file):
+                if time.monotonic() > end:
+                    raise BusyError(f"a service is at work in {self.folder} already; stop it first")
+                time.sleep(_STEP)
             self._pid.write_text(str(os.getpid()))
             yield
 
@@ -132,6 +138,15 @@ class Place:
         """Return the last line that a process of this service printed."""
         lines = self.console.read_text(errors="replace").split("\n") if self.console.is_file() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
+
+
+def _taken(file: IO[str]) -> bool:
+    """Try to take a lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def services_folder() -> Path:

@@ -159,9 +159,13 @@ def _seconds(run: Callable[[Tensors], Tensors], inputs: Tensors) -> float:
 
 
 def _worthwhile(timed: dict[int, float]) -> int:
-    """Return the smallest batch that computes nearly as many rows a second as the best."""
-    rates = {rows: rows / seconds for rows, seconds in timed.items()}
-    return min(rows for rows, rate in rates.items() if rate > _NEARLY * max(rates.values()))
+    """Return a batch that computes nearly as many rows a second as the best: the largest if that is short.
+
+    Each batch costs the event loop something; a long one keeps its first row waiting for its last.
+    """
+    best = max(rows / seconds for rows, seconds in timed.items())
+    good = [rows for rows, seconds in timed.items() if rows / seconds > _NEARLY * best]
+    return max(good) if timed[max(good)] < SHORT else min(good)
 
 
 def _of_file(path: Path, batch: int) -> Servable:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kit.errors import ArgumentError, BusyError, ModelError, require
-from kit.serving.guard import Key, new_key, write_keys
+from kit.serving.guard import LOCAL, Key, new_key, write_keys
 from kit.serving.place import Place, Settings, read_manifest, services_folder, write_manifest
 from kit.serving.service import Service
 
@@ -138,7 +138,7 @@ def _check(given: Mapping[str, Any], key: str | None, batch: int | str) -> None:
     for name in ("waiting", "seconds", "body_limit"):
         if not given[name] > 0:
             raise ArgumentError(f"{name} must be positive, got {given[name]!r}")
-    if key is None and given["host"] != "127.0.0.1":
+    if key is None and given["host"] not in LOCAL:
         raise ArgumentError(f"without a key only host='127.0.0.1' is served, got {given['host']!r}")
 
 

@@ -9,9 +9,11 @@ import argparse
 import os
 import selectors
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from kit.errors import KitError
@@ -50,9 +52,9 @@ class Keeper:
         """
         now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
-            if self._times == 1 and self._process.returncode == UNABLE:
+            lived, code = now - self._began, self._process.returncode
+            if self._times == 1 and (code == UNABLE or (code > 0 and lived < _SOUND)):
                 return UNABLE
-            lived = now - self._began
             self._wait = 0.0 if lived > _SOUND else min(_LONGEST, 2 * self._wait or 0.25 * (self._times > 2))
             self._next, self._process = now + self._wait, None
         if self._process is None and now >= self._next:
@@ -89,7 +91,9 @@ class Labour:
         self._jobs = Jobs(place.jobs)
         self._process: subprocess.Popen[bytes] | None = None
         self._next = 0.0
-        self._requeue()
+        self._deaths: Counter[str] = Counter()
+        for job in self._jobs.interrupted():  # with the supervisor before this one
+            self._jobs.move(job, "running", "queued")
 
     def tend(self) -> None:
         """Start the next job if none is at work."""
@@ -97,11 +101,12 @@ class Labour:
             if self._process.poll() is None:
                 return
             self._process = None
-            self._requeue()
+            self._again()
         if time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + _LOOK
+        self._next = time.monotonic() + _LONGEST  # should the database fail
         job = self._jobs.waiting()
+        self._next = time.monotonic() + _LOOK
         if job is not None and self._jobs.move(job, "queued", "running"):
             command = [*(sys.executable, "-m", "kit.serving.trainer", str(self._place.folder), job)]
             self._process = subprocess.Popen(
@@ -116,11 +121,13 @@ class Labour:
             self._process.kill()
             self._process.wait()
 
-    def _requeue(self) -> None:
-        """Queue again what is marked as running while nothing runs."""
-        for job, begun in self._jobs.interrupted():
-            if begun > _TIMES:
-                self._jobs.move(job, "running", "failed", message=f"its process died {begun} times")
+    def _again(self) -> None:
+        """Queue again what is marked as running though its process has ended; not for ever."""
+        for job in self._jobs.interrupted():
+            self._deaths[job] += 1
+            if self._deaths[job] > _TIMES:
+                died = f"its process died {self._deaths[job]} times; the console tells more"
+                self._jobs.move(job, "running", "failed", message=died)
             else:
                 self._jobs.move(job, "running", "queued")
 
@@ -161,13 +168,21 @@ def _keep(place: Place, descriptor: int) -> int:
             failed = worker.tend()
             if failed:
                 return failed
-            labour.tend()
+            _tend(labour)
             if selector.select(_TICK):
                 os.read(woken, 4096)
             if told:
                 labour.end()
                 worker.end()
                 return 0
+
+
+def _tend(labour: Labour) -> None:
+    """Tend to the jobs; models are served even when the disk is full and no job can be noted."""
+    try:
+        labour.tend()
+    except sqlite3.OperationalError as error:
+        print(f"kit: no job can be noted: {error}", file=sys.stderr, flush=True)  # noqa: T201 -- as above
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import uvloop
 from kit.errors import KitError
 from kit.serving import pages
 from kit.serving.app import Front
-from kit.serving.guard import Guard
+from kit.serving.guard import LOCAL, Guard
 from kit.serving.log import open_log
 from kit.serving.metrics import Metrics
 from kit.serving.place import Place
@@ -53,7 +53,7 @@ async def _serve(place: Place, descriptor: int, *, strict: bool) -> None:
     metrics = Metrics()
     registry = Registry(place, settings, metrics)
     await registry.restore(strict=strict)
-    guard = Guard(place.keys, local=settings.host == "127.0.0.1")
+    guard = Guard(place.keys, local=settings.host in LOCAL)
     app = Front(registry, guard, pages.make(registry, place, settings, metrics, guard), metrics, settings)
     config = uvicorn.Config(
         app,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import psutil
@@ -124,12 +125,13 @@ def test_a_job_survives_the_death_of_everyone_and_runs_once(folder, tmp_path):
     service = kit.serve(folder, folder=place)
     with service.client() as client:
         job = client.train(**ORDER, epochs=EPOCHS, seed=3)
-        kinds = (event["kind"] for event in job.events())
-        assert "epoch" in kinds  # that is: go on until there is one
-        [trainer] = trainers(service)
-        trainer.send_signal(signal.SIGKILL)
-        assert "queued" in kinds
-        assert "epoch" in kinds
+        with closing(job.events()) as events:
+            kinds = (event["kind"] for event in events)
+            assert "epoch" in kinds  # that is: go on until there is one
+            [trainer] = trainers(service)
+            trainer.send_signal(signal.SIGKILL)
+            assert "queued" in kinds
+            assert "epoch" in kinds
     processes = psutil.Process(service._place.pid).children()
     os.kill(service._place.pid, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=15)
@@ -143,7 +145,7 @@ def test_a_job_survives_the_death_of_everyone_and_runs_once(folder, tmp_path):
             assert len(trainers(again)) <= 1
         assert client.job(job.id).status()["state"] == "done"
         whole = kit.load(place / "jobs" / job.id / "model")
-    with sqlite3.connect(place / "jobs" / "jobs.db") as database:
+    with closing(sqlite3.connect(place / "jobs" / "jobs.db")) as database:
         [begun] = database.execute("SELECT begun FROM jobs").fetchone()
     assert begun == 3
     undisturbed = _alone(seed=3)
