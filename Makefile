@@ -20,8 +20,8 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/core
-	@echo "Installing the test tools, OpenVINO and TensorFlow (another 1.6 GB) ..."
-	@$(PIP) -e '.[test,tensorflow,search,openvino,formats]'
+	@echo "Installing the test tools, the service, OpenVINO and TensorFlow (another 1.6 GB) ..."
+	@$(PIP) -e '.[test,serve,tensorflow,search,openvino,formats]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test

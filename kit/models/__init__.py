@@ -1,6 +1,6 @@
 """Small reference nets. Each carries its architecture, so that a model folder can rebuild it."""
 
-from kit.models.architecture import Architecture, architecture_of, build, fit_to_weights
+from kit.models.architecture import Architecture, architecture_of, build, factories, fit_to_weights
 from kit.models.characters import charnet
 from kit.models.convnet import convnet
 from kit.models.gpt import gpt
@@ -14,6 +14,7 @@ __all__ = [
     "build",
     "charnet",
     "convnet",
+    "factories",
     "fit_to_weights",
     "gpt",
     "lenet5",

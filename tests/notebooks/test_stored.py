@@ -37,6 +37,7 @@ def test_there_is_one_notebook_a_stage():
         "11_formats",
         "12_text",
         "13_speech",
+        "14_serve",
     ]
 
 
