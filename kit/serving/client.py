@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from kit.errors import ArgumentError, ServiceError, require
+from kit.errors import ArgumentError, DataError, ServiceError, require
 from kit.serving.remote_job import RemoteJob
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Client:
             A prediction, or for a batch a list of them.
 
         Raises:
+            DataError: when it is neither a picture that can be read nor finite numbers.
             ServiceError: with the service's own words.
         """
         name = model or self._first()
@@ -104,7 +105,7 @@ class Client:
                 "POST", path, content=picture, headers={"Content-Type": "application/octet-stream"}
             )
             return _predictions(told)[0]
-        array = np.asarray(sample[0] if isinstance(sample, tuple) else sample, np.float32)
+        array = _numbers(sample[0] if isinstance(sample, tuple) else sample)
         if name not in self._dimensions:
             self._dimensions[name] = len(self.metadata(name)["inputs"][0]["shape"]) - 1
         found = _predictions(self.ask("POST", path, json={"inputs": array.tolist()}))
@@ -251,9 +252,27 @@ def _picture(sample: Any) -> bytes | None:
     if isinstance(sample, bytes):
         return sample
     if isinstance(sample, (str, Path)):
-        return Path(sample).read_bytes()
+        try:
+            return Path(sample).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"expected the path of a picture, got {str(sample)!r}: {error.strerror or error}"
+            ) from None
     if hasattr(sample, "save") and hasattr(sample, "mode"):  # a PIL image
         buffer = io.BytesIO()
         sample.save(buffer, "PNG")
         return buffer.getvalue()
     return None
+
+
+def _numbers(sample: Any) -> NDArray[np.float32]:
+    """Return a sample or a batch as float32."""
+    try:
+        array = np.asarray(sample, np.float32)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"expected a picture (path, bytes, PIL image), a tensor or an array, got {type(sample).__name__}"
+        ) from None
+    if not np.isfinite(array).all():
+        raise DataError("expected finite numbers, got NaN or infinity (None counts as NaN)")
+    return array

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import kit
-from kit.errors import ArgumentError, BusyError, ModelError, ServiceError
+from kit.errors import ArgumentError, BusyError, DataError, ModelError, ServiceError
 
 
 def family(service):
@@ -35,6 +35,19 @@ def test_answers_equal_those_in_process(service, folder, fashion):
     assert [found.label for found in many] == [names[i] for i in expected.argmax(1)]
     assert one.label == many[0].label
     assert sum(one.probabilities.values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sample", "said"),
+    [
+        ("no-such.png", "expected the path of a picture, got 'no-such.png': No such file"),
+        (object(), "got object"),
+        (np.full((1, 28, 28), np.nan), "finite numbers"),
+    ],
+)
+def test_what_is_no_sample_is_refused_before_it_travels(service, sample, said):
+    with service.client() as client, pytest.raises(DataError, match=said):
+        client.predict(sample)
 
 
 def test_it_is_found_again_and_stops_with_all_it_started(folder, tmp_path):
