@@ -56,7 +56,8 @@ class Service:
             ModelError: when one cannot be opened; then nothing runs any more.
         """
         try:
-            self._client(_BEGINS, patience=0).send("GET", "/v2/health/ready")
+            with self._client(_BEGINS, patience=0) as client:
+                client.send("GET", "/v2/health/ready")
         except ServiceError as error:
             self.stop(keep=True)
             reason = self._place.last_words() if not error.status else str(error)
@@ -69,7 +70,8 @@ class Service:
         if self._place.pid is None:
             return "stopped"
         try:
-            self._client(2.0, patience=0).send("GET", "/v2/health/ready")
+            with self._client(2.0, patience=0) as client:
+                client.send("GET", "/v2/health/ready")
         except ServiceError as error:
             return "unready" if error.status else "starting"
         return "ready"
