@@ -100,13 +100,17 @@ def serve(
         process = _start(place, listening)
     finally:
         listening.close()
-    service = Service(place, process=process)
+    service = Service(place, key=None if key == "auto" else key, process=process)
     service.wait()
     return service
 
 
-def find_service(folder: str | Path) -> Service:
+def find_service(folder: str | Path, *, key: str | None = None) -> Service:
     """Return the running service of a folder, as after a restart of the kernel.
+
+    Args:
+        folder: as given to `kit.serve`.
+        key: the owner's, unless the service made it itself.
 
     Raises:
         ModelError: when none runs there.
@@ -115,7 +119,7 @@ def find_service(folder: str | Path) -> Service:
     place = Place(Path(folder))
     if place.pid is None:
         raise ModelError(f"no service runs in {place.folder}")
-    return Service(place)
+    return Service(place, key=key)
 
 
 def services() -> list[Service]:

@@ -36,17 +36,20 @@ class Service:
     Attributes:
         folder: its own folder.
         address: to call.
-        key: the owner's key if the service made it; a key of one's own is not stored anywhere.
+        key: the owner's key. One that the service made can be read from its folder while it runs; one's own
+            is stored nowhere.
 
     Example: `kit.serve(int8).client().predict("shoe.png")`
     """
 
-    def __init__(self, place: Place, *, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self, place: Place, *, key: str | None = None, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
         self._place, self._process = place, process
         self._settings = place.settings()
         self.folder = place.folder
         self.address = self._settings.address
-        self.key = place.key()
+        self.key = key or place.key()
         self._own: Client | None = None
 
     def wait(self) -> None:
@@ -249,7 +252,8 @@ class Service:
         """A line for a shell that asks about a picture; the key is read from a file, so it is not shown."""
         name = next(iter(self.models), "MODEL")
         header = str(self._place.header).replace(str(Path.home()), "$HOME")
-        key = f' -H "@{header}"' if self.key else ""
+        made = self._place.header.is_file()
+        key = f' -H "@{header}"' if made else ' -H "X-API-Key: $KEY"' if self.key else ""
         trust = f" --cacert {self._settings.certificate}" if self._settings.certificate else ""
         return f"curl{trust}{key} -F file=@picture.png {self.address}/predict/{name}"
 
