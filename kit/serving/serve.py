@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,42 +81,46 @@ def serve(
     if place.pid is not None:
         raise BusyError(f"a service runs in {place.folder} already; find it with kit.find_service(folder)")
     given: dict[str, Any] = {"host": host, "waiting": waiting, "seconds": seconds, "body_limit": body_limit}
-    _check(given, key, batch)
-    manifest = _manifest(place, models)
-    listening = _listen(host, port)
-    try:
-        certificate, private = _certificate(place, tls, host)
-        settings = Settings(
-            port=listening.getsockname()[1],
-            certificate=certificate,
-            private_key=private,
-            batch=None if batch == "auto" else batch,
-            datasets={name: str(Path(path).resolve()) for name, path in (datasets or {}).items()},
-            temporary=folder is None,
-            **given,
-        )
-        _store_key(place, key)
-        write_manifest(place.models, manifest)
-        place.write(settings)
-        process = _start(place, listening)
-    finally:
-        listening.close()
-    service = Service(place, process=process)
+    with ExitStack() as undo:
+        if folder is None:
+            undo.callback(shutil.rmtree, place.folder)
+        _check(given, key, batch)
+        manifest = _manifest(place, models)
+        with _listen(host, port) as listening:
+            certificate, private = _certificate(place, tls, host)
+            settings = Settings(
+                port=listening.getsockname()[1],
+                certificate=certificate,
+                private_key=private,
+                batch=None if batch == "auto" else batch,
+                datasets={name: str(Path(path).resolve()) for name, path in (datasets or {}).items()},
+                temporary=folder is None,
+                **given,
+            )
+            _store_key(place, key)
+            write_manifest(place.models, manifest)
+            place.write(settings)
+            process = _start(place, listening)
+        undo.pop_all()
+    service = Service(place, key=None if key == "auto" else key, process=process)
     service.wait()
     return service
 
 
-def find_service(folder: str | Path) -> Service:
+def find_service(folder: str | Path, *, key: str | None = None) -> Service:
     """Return the running service of a folder, as after a restart of the kernel.
+
+    Args:
+        folder: as given to `kit.serve`.
+        key: the owner's, unless the service made it itself.
 
     Raises:
         ModelError: when none runs there.
     """
-    _sweep()
     place = Place(Path(folder))
     if place.pid is None:
         raise ModelError(f"no service runs in {place.folder}")
-    return Service(place)
+    return Service(place, key=key)
 
 
 def services() -> list[Service]:

@@ -36,17 +36,20 @@ class Service:
     Attributes:
         folder: its own folder.
         address: to call.
-        key: the owner's key if the service made it; a key of one's own is not stored anywhere.
+        key: the owner's key. One that the service made can be read from its folder while it runs; one's own
+            is stored nowhere.
 
     Example: `kit.serve(int8).client().predict("shoe.png")`
     """
 
-    def __init__(self, place: Place, *, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self, place: Place, *, key: str | None = None, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
         self._place, self._process = place, process
         self._settings = place.settings()
         self.folder = place.folder
         self.address = self._settings.address
-        self.key = place.key()
+        self.key = key or place.key()
         self._own: Client | None = None
 
     def wait(self) -> None:
@@ -56,7 +59,8 @@ class Service:
             ModelError: when one cannot be opened; then nothing runs any more.
         """
         try:
-            self._client(_BEGINS, patience=0).send("GET", "/v2/health/ready")
+            with self._client(_BEGINS, patience=0) as client:
+                client.send("GET", "/v2/health/ready")
         except ServiceError as error:
             self.stop(keep=True)
             reason = self._place.last_words() if not error.status else str(error)
@@ -69,7 +73,8 @@ class Service:
         if self._place.pid is None:
             return "stopped"
         try:
-            self._client(2.0, patience=0).send("GET", "/v2/health/ready")
+            with self._client(2.0, patience=0) as client:
+                client.send("GET", "/v2/health/ready")
         except ServiceError as error:
             return "unready" if error.status else "starting"
         return "ready"
@@ -247,7 +252,8 @@ class Service:
         """A line for a shell that asks about a picture; the key is read from a file, so it is not shown."""
         name = next(iter(self.models), "MODEL")
         header = str(self._place.header).replace(str(Path.home()), "$HOME")
-        key = f' -H "@{header}"' if self.key else ""
+        made = self._place.header.is_file()
+        key = f' -H "@{header}"' if made else ' -H "X-API-Key: $KEY"' if self.key else ""
         trust = f" --cacert {self._settings.certificate}" if self._settings.certificate else ""
         return f"curl{trust}{key} -F file=@picture.png {self.address}/predict/{name}"
 

@@ -21,7 +21,7 @@ def service(folder, tmp_path_factory):
     """A service of a folder, and of bare files that take every datatype, raise, or take their time."""
     files = tmp_path_factory.mktemp("files")
     models = [folder, *(identity(files, kind) for kind in KINDS), picky(files), slow(files)]
-    with kit.serve(*models, seconds=5, body_limit=2**20, waiting=8) as running:
+    with kit.serve(*models, seconds=5, body_limit=2**20) as running:
         yield running
 
 

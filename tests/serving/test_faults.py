@@ -114,7 +114,7 @@ def test_a_model_that_hangs_is_given_up_too_much_is_refused_and_the_worker_begin
             answers = asyncio.gather(*sent)
             return await client.get("/v2/health/ready"), await answers
 
-    with kit.serve(slow_file, seconds=1, waiting=8) as service:
+    with kit.serve(slow_file, seconds=2, waiting=8) as service:
         worker = worker_of(service)
         ready, answers = asyncio.run(ask(service))
         assert ready.status_code == 200

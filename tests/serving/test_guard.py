@@ -96,9 +96,9 @@ def test_tls_with_a_development_certificate_and_a_key_of_ones_own(folder, fashio
     own = "my-own-key-of-some-length"
     with kit.serve(folder, tls="development", key=own) as service:
         assert service.address.startswith("https://")
-        assert service.key is None
+        assert own not in repr(service) + (service.folder / "keys.json").read_text()
         image = fashion.test.inputs[:1].numpy()
-        with service.client(own) as client:
+        with kit.find_service(service.folder, key=own).client() as client:
             np.testing.assert_allclose(client.infer(image), kit.load(folder)(image), rtol=1e-5, atol=1e-5)
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{service.address}/v2/health/live", trust_env=False)

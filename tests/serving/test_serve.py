@@ -127,7 +127,8 @@ def test_a_supervisor_that_is_killed_leaves_no_orphan(folder):
     service.stop()
 
 
-def test_what_cannot_begin_says_why_and_leaves_nothing(folder, tmp_path):
+def test_what_cannot_begin_says_why_and_leaves_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -143,6 +144,7 @@ def test_what_cannot_begin_says_why_and_leaves_nothing(folder, tmp_path):
         kit.serve(folder, key=None, host="0.0.0.0")
     with pytest.raises(ArgumentError, match="20 printable"):
         kit.serve(folder, key="short")
+    assert list((tmp_path / "cache" / "maaskit" / "services").iterdir()) == []
 
 
 def test_it_shows_a_line_to_copy_without_its_key(service):

@@ -141,7 +141,7 @@ def test_a_job_survives_the_death_of_everyone_and_runs_once(folder, tmp_path):
         assert again.models == {"convnet-onnx": "1"}
         [found] = client.ask("GET", "/jobs")
         assert found["state"] in {"queued", "running"}
-        while client.job(job.id).status()["state"] in {"queued", "running"}:
+        for _event in client.job(job.id).events():
             assert len(trainers(again)) <= 1
         assert client.job(job.id).status()["state"] == "done"
         whole = kit.load(place / "jobs" / job.id / "model")
