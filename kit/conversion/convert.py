@@ -264,7 +264,7 @@ def _openvino(job: _Job) -> tuple[ModelFile, ParityReport]:
     target = job.target.with_suffix(".xml")
     try:
         model = openvino.convert_model(job.as_onnx())
-    except RuntimeError as error:
+    except Exception as error:  # its errors share no class of their own
         raise ExportError(f"OpenVINO cannot convert {job.given.name!r}: {one_line(error)}") from error
     with files.atomic(target) as temporary:
         openvino.save_model(model, temporary, compress_to_fp16=False)
