@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# One worker a core; what belongs together, a file or a notebook, stays together.
+PYTEST := KIT_FAST=1 $(BIN)/python -m pytest -p tests.cores -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help tour lab workshop chromium test notebooks bench lint clean
@@ -18,8 +20,8 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/core
-	@echo "Installing the test tools, OpenVINO and TensorFlow (another 1.6 GB) ..."
-	@$(PIP) -e '.[test,tensorflow,search,openvino,formats]'
+	@echo "Installing the test tools, the service, OpenVINO and TensorFlow (another 1.6 GB) ..."
+	@$(PIP) -e '.[test,serve,tensorflow,search,openvino,formats]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test
@@ -42,9 +44,9 @@ chromium: $(VENV)/test ## Find the browser for the browser tests, or install it.
 test: $(VENV)/test chromium ## Lint, types, tests, and every notebook with its exercises.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check kit tests
 	@$(BIN)/mypy
-	@KIT_FAST=1 $(BIN)/python -m pytest tests
+	@$(PYTEST) tests
 	@$(BIN)/python tests/notebooks/proof.py runs/proof
-	@KIT_FAST=1 $(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg runs/proof
+	@$(PYTEST) -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg runs/proof
 
 notebooks: $(VENV)/test ## Re-execute every notebook in fast mode and normalise it in place.
 	@KIT_FAST=1 $(BIN)/python tests/notebooks/execute.py notebooks/*.ipynb

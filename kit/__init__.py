@@ -53,7 +53,13 @@ if TYPE_CHECKING:
     from kit.runtime.folder import load as load
     from kit.runtime.folder import save as save
     from kit.runtime.packed import pack as pack
+    from kit.runtime.pipelines.pipeline import pipeline as pipeline
+    from kit.runtime.sealed import seal as seal
+    from kit.runtime.sealed import unseal as unseal
     from kit.runtime.session import open as open  # noqa: A004 -- the verb for every format
+    from kit.serving.serve import find_service as find_service
+    from kit.serving.serve import serve as serve
+    from kit.serving.serve import services as services
     from kit.training.train import train as train
     from kit.variant import Variant as Variant
 
@@ -78,9 +84,15 @@ _VERBS = {
     "save": "kit.runtime.folder",
     "load": "kit.runtime.folder",
     "pack": "kit.runtime.packed",
+    "pipeline": "kit.runtime.pipelines.pipeline",
+    "seal": "kit.runtime.sealed",
+    "unseal": "kit.runtime.sealed",
     "benchmark": "kit.measurement.benchmark",
     "compare": "kit.measurement.compare",
     "Comparison": "kit.measurement.compare",
+    "serve": "kit.serving.serve",
+    "find_service": "kit.serving.serve",
+    "services": "kit.serving.serve",
     "Variant": "kit.variant",
     "doctor": "kit.doctor",
     "fast": "kit.notebook",

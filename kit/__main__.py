@@ -1,10 +1,11 @@
-"""The command line: `kit tour`, `kit lab`, `kit workshop`, `kit reset`, `kit doctor`."""
+"""The command line: `kit tour`, `kit lab`, `kit workshop`, `kit reset`, `kit serve`, `kit doctor`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
 from kit import __version__
 from kit.errors import KitError
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     tour.add_argument("--full", action="store_true", help="train as long as for publication")
     commands.add_parser("doctor", help="tell what this machine and environment can do, and what is missing")
     _add_lessons(commands)
+    _add_serve(commands)
     options = parser.parse_args(arguments)
     try:
         if options.command == "doctor":
@@ -34,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
             from kit.tour import tour as take
 
             take(options.folder, full=options.full)
+        elif options.command == "serve":
+            _serve(options)
         else:
             _lessons(options)
     except KitError as error:
@@ -65,6 +69,29 @@ def _add_lessons(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     reset = commands.add_parser("reset", help="bring back the original of a notebook; the old one is kept")
     reset.add_argument("notebook", type=Path, nargs="+")
     reset.add_argument("--edition", help="lesson, student or instructor (default: what the notebook says)")
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="serve models until Ctrl-C")
+    serve.add_argument("model", type=Path, nargs="*", help="model folders, packed files or .onnx files")
+    serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves other machines too")
+    serve.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
+    serve.add_argument("--no-key", action="store_true", help="let every program on this machine in")
+    serve.add_argument("--tls", action="store_true", help="with a certificate made for development")
+    serve.add_argument("--folder", type=Path, help="keep keys (hashed), log and training jobs here")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from kit.serving.serve import serve
+
+    key = None if options.no_key else "auto"
+    tls: Literal["development"] | None = "development" if options.tls else None
+    place = {"host": options.host, "port": options.port, "folder": options.folder}
+    with serve(*options.model, key=key, tls=tls, **place) as service:
+        print(
+            f"{service}\nTry it: {service.address}/ (key: {service.key or 'none'}); Ctrl-C stops", flush=True
+        )
+        service.watch()
 
 
 def _lessons(options: argparse.Namespace) -> None:

@@ -67,6 +67,19 @@ class BusyError(KitError, RuntimeError):
     """Something else is still at work that cannot go on at the same time."""
 
 
+class ServiceError(KitError):
+    """A service answered with an error, or not at all.
+
+    Attributes:
+        status: of HTTP; 0 when there was no answer.
+        request_id: under which the service's log tells more.
+    """
+
+    def __init__(self, message: str, status: int = 0, request_id: str = "") -> None:
+        super().__init__(message)
+        self.status, self.request_id = status, request_id
+
+
 class StorageError(KitError, OSError):
     """A file could not be written; nothing half-written stays."""
 

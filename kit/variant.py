@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from kit.media import Media
     from kit.statistics import Measurement
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "generation"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ class Signature:
     """What a model takes and gives, independent of its format.
 
     Attributes:
-        task: "classification" (outputs are logits, one per class) or "regression".
+        task: "classification" (outputs are logits, one per class), "regression", or "generation" (logits
+            (tokens, T) of what follows each of T tokens, whose numbers travel as float32, exact to 2²⁴).
         shape: the shape of one input without the batch, such as (1, 28, 28).
-        classes: the class names; empty for regression.
-        outputs: how many values the model gives for one sample.
+        classes: the class names, or the tokens; empty for regression.
+        outputs: how many values the model gives for one sample, or for each of its tokens.
         preprocess: how raw samples become inputs.
+        media: what raw samples are made of, where their shape does not say it: pictures, sounds, texts, rows.
     """
 
     task: Task
@@ -77,6 +80,7 @@ class Signature:
     classes: tuple[str, ...] = ()
     outputs: int = 0
     preprocess: Preprocess = field(default_factory=Preprocess)
+    media: Media | None = None
 
     def check(self, inputs: NDArray[Any]) -> None:
         """Raise DataError unless `inputs` is a float32 batch (N, *shape)."""

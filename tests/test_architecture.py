@@ -23,6 +23,7 @@ FLOORS = {
     "notebook": 1,
     "exercises": 1,
     "lessons": 1,
+    "media": 1,
     "plots": 1,
     "data": 2,
     "models": 2,

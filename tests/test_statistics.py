@@ -11,6 +11,7 @@ from kit.statistics import (
     mcnemar,
     paired_difference,
     paired_proportions,
+    student,
     wilson,
 )
 
@@ -102,6 +103,30 @@ def test_change_of_proportions_is_never_certain_and_covers():
         change = paired_proportions(int((first & ~second).sum()), int((second & ~first).sum()), 300)
         held += change.contains(0.08 * (0.1 - 0.9))
     assert held / 500 > 0.92
+
+
+@pytest.mark.parametrize(
+    ("n", "confidence", "quantile"),
+    [(2, 0.95, 12.7062), (3, 0.95, 4.30265), (5, 0.95, 2.77645), (10, 0.95, 2.26216), (10, 0.99, 3.24984)],
+)
+def test_student_agrees_with_the_printed_tables(n, confidence, quantile):
+    values = np.linspace(1, 2, n)
+    found = student(values, confidence)
+    half = quantile * values.std(ddof=1) / n**0.5
+    assert (found.low, found.value, found.high) == pytest.approx((1.5 - half, 1.5, 1.5 + half), rel=1e-5)
+    assert (found.n, found.method) == (n, f"Student {confidence:.0%}")
+
+
+def test_student_interval_holds_the_mean_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    held = sum(student(generator.normal(size=4)).contains(0.0) for _ in range(1000))
+    assert 930 <= held <= 970
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [[1.0, 2.0]]])
+def test_student_needs_two_values(values):
+    with pytest.raises(ValueError, match="at least two values"):
+        student(values)
 
 
 def test_paired_difference_uses_the_pairs():

@@ -92,6 +92,27 @@ def random_erase(share: float = 0.25, probability: float = 0.5) -> Augment:
     return _named(erase, f"random_erase({share:g}, {probability:g})")
 
 
+def random_floor(highest: float = 1.5) -> Augment:
+    """Return a function that fills up the dark of each spectrogram, as noise around a speaker does.
+
+    Args:
+        highest: the largest level that nothing lies below, above each sample's own lowest value.
+
+    Raises:
+        ArgumentError: when it is negative.
+    """
+    if highest < 0:
+        raise ArgumentError(f"highest must not be negative, got {highest}")
+
+    def fill(images: torch.Tensor) -> torch.Tensor:
+        _check(images)
+        level = torch.rand(len(images), 1, 1, 1, device=images.device) * highest
+        floor = images.amin((1, 2, 3), keepdim=True) + level
+        return torch.maximum(images, floor + 0.3 * torch.randn_like(images))
+
+    return _named(fill, f"random_floor({highest:g})")
+
+
 def compose(*changes: Augment) -> Augment:
     """Return a function that makes all changes, in this order."""
 

@@ -30,7 +30,7 @@ class Split:
     Attributes:
         name: "train", "valid" or "test".
         raw: the samples as they were read, (N, *shape), any dtype.
-        targets: class indices (N,) int64, or values (N, outputs) float32.
+        targets: class indices (N,) int64, values (N, outputs) float32, or next tokens (N, T) int64.
         preprocess: how `raw` becomes `inputs`.
     """
 
@@ -136,7 +136,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = " + ".join(f"{len(s):,} {s.name}" for s in self.splits)
-        kind = f"{len(self.signature.classes)} classes" if self.signature.classes else self.signature.task
+        named = {"classification": "classes", "generation": "tokens"}.get(self.signature.task)
+        kind = f"{len(self.signature.classes)} {named}" if named else self.signature.task
         return f"Dataset({self.name!r}: {sizes}, {kind}, input {self.signature.shape})"
 
 
@@ -157,16 +158,18 @@ def _check(split: Split, signature: Signature) -> None:
         if not targets.is_floating_point():
             raise DataError(f"{where} has {targets.dtype} targets; regression needs float32")
         return
-    if targets.dtype != torch.int64 or targets.ndim != 1:
+    wanted = signature.shape if signature.task == "generation" else ()
+    if targets.dtype != torch.int64 or tuple(targets.shape[1:]) != wanted:
         raise DataError(
-            f"{where} has {targets.dtype} targets of shape {tuple(targets.shape)}; expected int64 (N,)"
+            f"{where} has {targets.dtype} targets of shape {tuple(targets.shape)}; "
+            f"expected int64 (N{''.join(f', {side}' for side in wanted)}{',' * (not wanted)})"
         )
     low, high, count = int(targets.min()), int(targets.max()), len(signature.classes)
     if low < 0 or high >= count:
         raise DataError(
             f"{where} has labels from {low} to {high}; {count} classes need labels 0 to {count - 1}"
         )
-    if split.name == "train" and low == high:
+    if split.name == "train" and low == high and signature.task == "classification":
         raise DataError(
             f"{where} holds only class {signature.classes[low]!r}; a classifier needs at least two"
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from kit.data.bundled import bundled, verify
 from kit.data.dataset import Dataset, Split, stratified
 from kit.errors import CorruptFileError, MissingDataError
 from kit.files import atomic, cache_folder, digest
@@ -67,7 +68,7 @@ def fashion_mnist(*, valid: float = 1 / 12, seed: int = 0) -> Dataset:
     >>> kit.data.fashion_mnist()
     Dataset('fashion-mnist': 55,000 train + 5,000 valid + 10,000 test, 10 classes, input (1, 28, 28))
     """
-    folder = _bundled("fashion-mnist")
+    folder = bundled("fashion-mnist")
     preprocess = Preprocess(1 / 255, (0.2860,), (0.3530,))
     signature = Signature("classification", (1, 28, 28), _GARMENTS, 10, preprocess)
     return _load("fashion-mnist", folder, _FASHION, signature, valid, seed, "Zalando, MIT licence")
@@ -119,15 +120,6 @@ def read_idx(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=offset).reshape(shape).copy())
 
 
-def _bundled(name: str) -> Path:
-    """Return the folder of a bundled data set: inside the wheel, or in the repository."""
-    here = Path(__file__).parent
-    for folder in (here / "bundled" / name, here.parents[1] / "data" / name):
-        if folder.is_dir():
-            return folder
-    raise MissingDataError(f"the bundled data set {name!r} is missing; reinstall maaskit")
-
-
 def _load(
     name: str,
     folder: Path,
@@ -137,13 +129,7 @@ def _load(
     seed: int,
     origin: str,
 ) -> Dataset:
-    for file, expected in sums.items():
-        if not (folder / file).is_file():
-            raise MissingDataError(f"{folder / file} is missing; restore it (see data/README.md)")
-        if (found := digest(folder / file, "md5")) != expected:
-            raise CorruptFileError(
-                f"{folder / file} is corrupt: MD5 {found}, expected {expected}; fetch it again"
-            )
+    verify(folder, sums, "md5")
     images, labels, test_images, test_labels = (read_idx(folder / file) for file in sums)
     targets = labels.to(torch.int64)
     kept, held = stratified(targets, valid, seed)

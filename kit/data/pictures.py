@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from kit import media
 from kit.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -32,16 +33,17 @@ class Picture(NamedTuple):
     size: tuple[int, int]
 
 
-def read_picture(
-    source: bytes | str | Path, signature: Signature, *, invert: bool | Literal["auto"] = "auto"
-) -> Picture:
-    """Turn a picture file into a raw sample for a model: the whole picture, its border continued.
+def read_picture(source: Any, signature: Signature, *, invert: bool | Literal["auto"] = "auto") -> Picture:
+    """Turn a picture into a raw sample for a model: the whole picture, its border continued.
 
     Args:
-        source: a path, or the bytes of a PNG, JPEG or any other file that Pillow reads.
+        source: a path, the bytes of a PNG, JPEG or any other file that Pillow reads (of an animation the
+            first picture), a PIL image, or an array (H, W) or (H, W, 3 or 4) of bytes, of 16-bit numbers or
+            of floats from 0 to 1.
         signature: the model's: grey or colour, and the size.
-        invert: whether to exchange dark and light; "auto" does for a grey picture with a light border,
-            since the nets of this kit have learnt light garments and digits on a black ground.
+        invert: whether to exchange dark and light; "auto" does what `signature.media` says, else it does
+            for a grey picture with a light border, since the nets of this kit have learnt light garments and
+            digits on a black ground.
 
     Raises:
         DataError: when it is no picture that can be read, or has more pixels than Pillow allows
@@ -49,11 +51,11 @@ def read_picture(
         ModelError: when the model does not take pictures.
     """
     channels, height, width = image_shape(signature)
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    if not content:
-        raise DataError("the picture is empty (0 bytes); choose another file")
-    image, size = _decode(content, "L" if channels == 1 else "RGB", (width, height))
-    array = _fit(image, width, height)
+    image, size = _decode(source, "L" if channels == 1 else "RGB", (width, height))
+    how = signature.media if isinstance(signature.media, media.Picture) else media.Picture()
+    array = _fit(image, width, height) if how.crop is None else _middle_of(image, width, height, how.crop)
+    if invert == "auto" and how.invert is not None:
+        invert = how.invert
     flip = channels == 1 and (bool(_border(array).mean() > 127) if invert == "auto" else invert)
     raw = torch.from_numpy(255 - array if flip else array.copy())
     return Picture(raw[None] if channels == 1 else raw.permute(2, 0, 1).contiguous(), flip, size)
@@ -99,19 +101,57 @@ def image_shape(signature: Signature) -> tuple[int, int, int]:
     )
 
 
-def _decode(content: bytes, mode: str, least: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
+def _opened(source: Any) -> Any:
+    """Return a PIL image of whatever was given; a file is not decoded yet."""
+    from PIL import Image
+
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return Image.fromarray(_bytes(np.asarray(source)))
+    if not isinstance(source, bytes | str | Path):
+        raise DataError(f"expected a picture (path, bytes, PIL image or array), got {type(source).__name__}")
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if not content:
+        raise DataError("the picture is empty (0 bytes); choose another file")
+    return Image.open(io.BytesIO(content))
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an array's values as bytes, whatever they were."""
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}) or not array.size:
+        raise DataError(f"expected an array (H, W) or (H, W, 3 or 4), got shape {array.shape}")
+    if array.dtype == np.uint16:
+        return (array / 257).round().astype(np.uint8)
+    if array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise DataError("an array of floats must hold numbers from 0 to 1; scale it, or give bytes")
+        return (array * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise DataError(f"expected bytes, 16-bit numbers or floats from 0 to 1, got {array.dtype}")
+    return array
+
+
+def _decode(source: Any, mode: str, least: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
     """Return an upright image in `mode`, transparent parts white, and the size it came in."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
+            image = _opened(source)
         size = image.size
         image.draft(mode, (8 * least[0], 8 * least[1]))  # a JPEG need not be decoded in full
-        upright = ImageOps.exif_transpose(image).convert("RGBA")
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # Pillow itself would cut 16 bits off at 255 instead of scaling them
+            upright = Image.fromarray(_bytes(np.asarray(upright).clip(0, 65535).astype(np.uint16)))
+        upright = upright.convert("RGBA")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"the picture is too large ({error}); make it smaller first") from error
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{source} is no file; expected a picture") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = str(error).split("<")[0].strip() or type(error).__name__
         raise DataError(f"this is no picture that can be read ({reason}); PNG and JPEG are safe") from error
@@ -130,6 +170,16 @@ def _fit(image: Any, width: int, height: int) -> NDArray[np.uint8]:
     top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
     result[top : top + small.shape[0], left : left + small.shape[1]] = small
     return result
+
+
+def _middle_of(image: Any, width: int, height: int, crop: float) -> NDArray[np.uint8]:
+    """Cut the middle out of a picture that was scaled until its shorter side is the model's over `crop`."""
+    from PIL import Image, ImageOps
+
+    wide, high = round(width / crop), round(height / crop)
+    scaled = ImageOps.fit(image, (wide, high), Image.Resampling.BICUBIC)
+    left, top = (wide - width) // 2, (high - height) // 2
+    return np.asarray(scaled.crop((left, top, left + width, top + height)))
 
 
 def _border(array: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from kit.data import as_dataset
 from kit.errors import ModelError
 from kit.measurement.predict import logits
 from kit.measurement.scores import Classification, Evaluation, Regression, classification, regression
+from kit.measurement.sequences import Generation, followed, generation
 from kit.notebook import Readable
 from kit.statistics import Measurement, bootstrap, mcnemar, paired_difference, paired_proportions, wilson
 from kit.variant import as_variant
@@ -26,6 +27,7 @@ __all__ = [
     "Agreement",
     "Classification",
     "Evaluation",
+    "Generation",
     "Regression",
     "agree",
     "agreement",
@@ -41,7 +43,7 @@ def evaluate(
     split: str = "test",
     batch_size: int = 500,
     device: str | torch.device | None = None,
-) -> Classification | Regression:
+) -> Classification | Regression | Generation:
     """Measure how good a model is on one split.
 
     Args:
@@ -53,7 +55,7 @@ def evaluate(
 
     Returns:
         Accuracy with its Wilson interval, per-class scores and the confusion matrix; for regression
-        RMSE, MSE and MAE with bootstrap intervals.
+        RMSE, MSE and MAE, and for generation bits per token and perplexity, with bootstrap intervals.
 
     Raises:
         ModelError: when the model cannot take the samples, or its outputs do not fit the labels.
@@ -67,7 +69,9 @@ def evaluate(
     return score(variant.name, outputs, data, split)
 
 
-def score(name: str, outputs: NDArray[np.float32], data: Dataset, split: str) -> Classification | Regression:
+def score(
+    name: str, outputs: NDArray[np.float32], data: Dataset, split: str
+) -> Classification | Regression | Generation:
     """Score outputs (N, outputs) that `logits` gave for a split.
 
     Raises:
@@ -77,13 +81,21 @@ def score(name: str, outputs: NDArray[np.float32], data: Dataset, split: str) ->
     _check_fit(name, outputs, data)
     if data.signature.task == "regression":
         return regression(name, where, outputs, targets)
+    if data.signature.task == "generation":
+        return generation(name, where, outputs, targets)
     return classification(name, where, outputs.argmax(axis=1), targets, data.signature.classes)
 
 
 def _check_fit(name: str, outputs: NDArray[np.float32], data: Dataset) -> None:
     wanted = data.signature.outputs or len(data.signature.classes)
+    if data.signature.task == "generation":
+        wanted *= data.signature.shape[0]
     if outputs.shape[1] != wanted:
-        what = f"{wanted} classes" if data.signature.classes else f"{wanted} target value(s)"
+        what = (
+            f"{wanted} {'logits' if data.signature.task == 'generation' else 'classes'}"
+            if data.signature.classes
+            else f"{wanted} target value(s)"
+        )
         raise ModelError(
             f"{name!r} gives {outputs.shape[1]} output(s) a sample, but {data.name!r} has {what}; "
             "use a model with as many outputs"
@@ -102,7 +114,8 @@ class Agreement(Readable):
         change: accuracy of the second minus the first, in fractions (paired interval); for regression
             the change of the mean squared error.
         only_first, only_second: how many samples only that model got right; 0 for regression.
-        p: two-sided exact McNemar p-value for "the accuracy changed"; None for regression.
+        p: two-sided exact McNemar p-value for "the accuracy changed"; None but for classification.
+        tokens: whether the models name tokens.
     """
 
     first: str
@@ -113,8 +126,20 @@ class Agreement(Readable):
     only_first: int = 0
     only_second: int = 0
     p: float | None = None
+    tokens: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether right answers are counted: of classes or tokens, not of values."""
+        return self.tokens or self.p is not None
 
     def __str__(self) -> str:
+        if self.p is None and self.tokens:
+            return (
+                f"{self.second} agrees with {self.first} on {self.same.value:.2%} of the tokens of "
+                f"{self.data}; "
+                f"accuracy {100 * self.change.value:+.2f} points, n = {self.same.n:,} windows"
+            )
         if self.p is None:
             return (
                 f"{self.second} reproduces {self.same:.2%} of the variance of {self.first} on {self.data}; "
@@ -167,6 +192,11 @@ def agree(
     if data.signature.task == "regression":
         first, second = (((rows - targets) ** 2).mean(axis=1) for rows in outputs)
         return Agreement(*names, where, _reproduced(*outputs), paired_difference(first, second))
+    if data.signature.task == "generation":
+        said = [followed(rows, targets) for rows in outputs]
+        first, second = ((tokens == targets).mean(axis=1) for tokens in said)
+        same = bootstrap((said[0] == said[1]).mean(axis=1), np.mean)
+        return Agreement(*names, where, same, paired_difference(first, second), tokens=True)
     predicted = [rows.argmax(axis=1) for rows in outputs]
     right = [labels == targets for labels in predicted]
     only_first, only_second = (int((right[i] & ~right[1 - i]).sum()) for i in (0, 1))

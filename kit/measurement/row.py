@@ -9,7 +9,7 @@ from kit.errors import unknown
 from kit.measurement.results import interval, significant, times
 
 if TYPE_CHECKING:
-    from kit.measurement.scores import Classification, Regression
+    from kit.measurement.scores import Evaluation
     from kit.statistics import Measurement
 
 By = Literal["bytes", "latency", "macs", "parameters", "memory"]
@@ -58,7 +58,7 @@ class Row:
     p: float | None
     memory: int | None
     why: tuple[str, ...]
-    evaluation: Classification | Regression
+    evaluation: Evaluation
 
     def cost(self, by: str) -> float:
         """Return what it costs in `by`; infinity when that was not measured.

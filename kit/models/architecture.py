@@ -41,6 +41,11 @@ def architecture(factory: Callable[P, nn.Module]) -> Callable[P, nn.Module]:
     return make
 
 
+def factories() -> Mapping[str, Callable[..., nn.Module]]:
+    """Return every factory by its name: the models that may be asked for by name."""
+    return dict(_FACTORIES)
+
+
 def architecture_of(module: nn.Module) -> Architecture | None:
     """Return how a module was made, or None when no factory of `kit.models` made it."""
     found = module.__dict__.get("architecture")

@@ -7,7 +7,8 @@ from torch import nn
 from kit.models.architecture import architecture
 
 
-def _separable(before: int, after: int, stride: int) -> nn.Sequential:
+def separable(before: int, after: int, stride: int) -> nn.Sequential:
+    """Return a 3×3 convolution a channel and a 1×1 convolution over them, each normalised."""
     return nn.Sequential(
         nn.Conv2d(before, before, 3, stride=stride, padding=1, groups=before, bias=False),
         nn.BatchNorm2d(before),
@@ -30,9 +31,9 @@ def mobilenet(*, classes: int = 10, channels: int = 1, width: int = 32) -> nn.Mo
         nn.Sequential(
             nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         ),
-        _separable(width, 2 * width, 1),
-        _separable(2 * width, 4 * width, 2),
-        _separable(4 * width, 4 * width, 1),
+        separable(width, 2 * width, 1),
+        separable(2 * width, 4 * width, 2),
+        separable(4 * width, 4 * width, 1),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(4 * width, classes),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kit import media
 from kit.errors import CorruptFileError, ModelError
 from kit.models import Architecture
 from kit.notebook import Readable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _LIBRARIES = ("maaskit", "torch", "numpy", "onnx", "onnxruntime", "openvino")
-_TASKS = ("classification", "regression")
+_TASKS = ("classification", "regression", "generation")
 _LARGEST = 16 * 2**20  # bytes; a card is a few kilobytes
 
 
@@ -76,7 +77,9 @@ class Card:
 
     def to_json(self) -> str:
         """Return the card as JSON; what JSON cannot hold (NaN, infinity) becomes null."""
-        signature = asdict(self.signature)
+        signature = asdict(self.signature) | {"media": media.to_dict(self.signature.media)}
+        if signature["media"] is None:
+            del signature["media"]
         content = {
             "format": FORMAT,
             "name": self.name,
@@ -146,6 +149,7 @@ def _card(content: dict[str, Any]) -> Card:
         tuple(_kind(name, str) for name in _kind(content["classes"], list)),
         _size(content["outputs"]),
         Preprocess(scale, mean, std),
+        media.from_dict(_kind(content.get("media"), dict, type(None))),
     )
     made = content["architecture"]
     return Card(

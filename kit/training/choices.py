@@ -45,13 +45,14 @@ def loss_function(loss: Any, task: str) -> Loss:
     Args:
         loss: a name in `LOSSES`, "auto" (cross-entropy for classes, MSE for values), a loss class such as
             `nn.HuberLoss`, or any callable.
-        task: "classification" or "regression".
+        task: "classification", "generation" or "regression".
 
     Raises:
         ArgumentError: for an unknown name; names the nearest.
     """
     if isinstance(loss, str):
-        name = {"classification": "cross_entropy", "regression": "mse"}[task] if loss == "auto" else loss
+        usual = "mse" if task == "regression" else "cross_entropy"
+        name = usual if loss == "auto" else loss
         if name.lower() not in LOSSES:
             raise unknown("loss", loss, ["auto", *LOSSES])
         return LOSSES[name.lower()]

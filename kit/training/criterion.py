@@ -28,7 +28,7 @@ class Criterion:
     """A loss and a metric, for outputs of a known width.
 
     Attributes:
-        task: "classification" or "regression".
+        task: "classification", "regression" or "generation".
         loss: (outputs, targets) → scalar.
         name: the loss's name, for recipes.
         outputs: values the model gives for one sample.
@@ -44,7 +44,7 @@ class Criterion:
     @property
     def metric(self) -> str:
         """Return the name of the validation metric."""
-        return "accuracy" if self.task == "classification" else "rmse"
+        return "rmse" if self.task == "regression" else "accuracy"
 
     def targets(self, targets: torch.Tensor) -> torch.Tensor:
         """Bring a split's targets into the form the loss compares outputs with."""
@@ -61,9 +61,11 @@ class Criterion:
         """Sum over a batch what the metric is made of: right answers, or squared errors over outputs.
 
         Args:
-            outputs: (N, outputs) or (N,).
-            targets: as the split has them: class indices (N,) or values (N, outputs).
+            outputs: (N, outputs), (N,) or, for generation, (N, tokens, T).
+            targets: as the split has them: class indices (N,), values (N, outputs) or tokens (N, T).
         """
+        if self.task == "generation":
+            return (outputs.argmax(1) == targets).float().mean(1).sum()
         if self.task == "classification":
             answers = (outputs.flatten() > 0).long() if self.outputs == 1 else outputs.argmax(1)
             return (answers == targets).sum()
@@ -71,7 +73,7 @@ class Criterion:
 
     def finish(self, total: float, n: int) -> float:
         """Turn the sum over `n` samples into the metric."""
-        return total / n if self.task == "classification" else float((total / n) ** 0.5)
+        return float((total / n) ** 0.5) if self.task == "regression" else total / n
 
 
 def _compares_shapes(loss: Any) -> bool:
@@ -111,6 +113,14 @@ def _width(outputs: Any, n: int, signature: Signature, loss: Loss) -> int:
     if not isinstance(outputs, torch.Tensor):
         raise ModelError(f"the model must return one tensor, got {type(outputs).__name__}")
     shape = tuple(outputs.shape)
+    if signature.task == "generation":
+        if shape != (n, signature.outputs, *signature.shape):
+            wanted = f"({n}, {signature.outputs}, {', '.join(map(str, signature.shape))})"
+            raise ModelError(
+                f"the model's outputs have shape {shape}; expected (N, tokens, T), here {wanted}: "
+                "logits of what follows each token, the tokens on axis 1"
+            )
+        return signature.outputs
     width = 1 if outputs.ndim == 1 else shape[-1]
     if outputs.ndim > 2 or shape[0] != n:
         raise ModelError(f"the model's outputs have shape {shape} for {n} inputs; expected ({n}, outputs)")

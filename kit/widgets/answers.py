@@ -18,7 +18,7 @@ from kit.variant import Variant
 from kit.widgets import markup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from kit.variant import Signature
     from kit.widgets.panel import Table
@@ -76,7 +76,7 @@ class Answers:
                 )
         self._sessions: dict[str, Session] = {}
         for variant in given:
-            self._sessions[_free(variant.name, self._sessions)] = open_session(variant)
+            self._sessions[free(variant.name, self._sessions)] = open_session(variant)
         self.names = list(self._sessions)
 
     def ask(self, raw: torch.Tensor, names: Sequence[str]) -> list[Answer]:
@@ -122,7 +122,8 @@ def _column(index: int, answer: Answer) -> str:
     )
 
 
-def _free(name: str, taken: dict[str, Session]) -> str:
+def free(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken, with a number if need be."""
     number, found = 1, name
     while found in taken:
         number += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import ipywidgets as W
 
@@ -33,6 +33,8 @@ class AskingPanel(Panel):
         ModelError: when the models do not take pictures.
     """
 
+    sense: ClassVar[str] = "what the models see"
+
     def __init__(self, variants: Sequence[Variant] | Variant, *parts: W.Widget) -> None:
         self._answers = Answers(variants)
         image_shape(self._answers.signature)
@@ -60,9 +62,13 @@ class AskingPanel(Panel):
         """Put a raw picture (C, H, W) to the chosen variants and show what they say."""
         self.raw = raw
         size = f"{raw.shape[-1]} × {raw.shape[-2]} pixels"
-        seen = markup.picture(raw, "what the models see", size=140)
-        self._seen.value = f"<figure>{seen}<figcaption>what the models see,<br>{size}</figcaption></figure>"
+        seen = markup.picture(self.shown(raw), self.sense, size=140)
+        self._seen.value = f"<figure>{seen}<figcaption>{self.sense},<br>{size}</figcaption></figure>"
         self.answer()
+
+    def shown(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return the sample as a picture to look at."""
+        return raw
 
     def answer(self) -> None:
         """Ask again, such as when another variant was chosen."""
@@ -80,10 +86,10 @@ class AskingPanel(Panel):
         self.say(text)
 
     def figure(self) -> Figure | None:
-        """Draw what the models saw."""
+        """Draw what the models were given."""
         if self.raw is None:
             return None
-        return plots.image_rows([("", self.raw[None].numpy())], title="what the models saw")
+        return plots.image_rows([("", self.shown(self.raw)[None].numpy())], title=self.sense)
 
     def table(self) -> Table:
         """Return the answers."""

@@ -106,7 +106,7 @@ class Pruning(VerbPanel):
     def prepare(self) -> Callable[[Control], Any]:
         """Return the pruning that the sliders describe."""
         chosen: dict[str, Any] = {"ratio": self.chosen, "finetune": self.finetune.value} | self._settings
-        metric = "accuracy" if self.data.signature.task == "classification" else "rmse"
+        metric = "rmse" if self.data.signature.task == "regression" else "accuracy"
         epochs = chosen["finetune"] * chosen.get("steps", 1)
         listeners = self._live.listeners if epochs else {}
 
@@ -189,7 +189,7 @@ class Pruning(VerbPanel):
         return "Scanned: the estimate now follows the sliders."
 
     def _score(self, value: float) -> str:
-        return f"{value:.1%}" if self.data.signature.task == "classification" else f"{value:.3g}"
+        return f"{value:.3g}" if self.data.signature.task == "regression" else f"{value:.1%}"
 
 
 def _slider(label: str, ratio: float) -> Slider:

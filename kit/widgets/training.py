@@ -94,7 +94,7 @@ class Training(VerbPanel):
         """Return the training run that the settings describe."""
         settings = self._chosen() | self._settings
         make = self._models[self.model.value][1]
-        metric = "accuracy" if self.data.signature.task == "classification" else "rmse"
+        metric = "rmse" if self.data.signature.task == "regression" else "accuracy"
         last = list(enumerate(self.runs, 1))[-3:]
         earlier: list[tuple[str, Any]] = [(f"run {number}", run.report) for number, run in reversed(last)]
 

@@ -18,7 +18,7 @@ BUNDLED = Path(kit.__file__).parents[1] / "data" / "fashion-mnist"
 def copy(tmp_path, monkeypatch):
     """A writable copy of the bundled files in the place where the loader looks."""
     shutil.copytree(BUNDLED, tmp_path / "fashion-mnist")
-    monkeypatch.setattr(idx, "_bundled", lambda name: tmp_path / name)
+    monkeypatch.setattr(idx, "bundled", lambda name: tmp_path / name)
     return tmp_path / "fashion-mnist"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from kit.data import read_picture
 from kit.data.pictures import centred, image_shape
 from kit.errors import DataError, ModelError
+from kit.media import Picture
 from kit.variant import Signature
 
 GREY = Signature("classification", (1, 28, 28), tuple("ab"), 2)
@@ -106,3 +108,35 @@ def test_a_drawing_is_scaled_and_centred_as_mnist_was():
 
 def test_an_empty_drawing_stays_empty():
     assert not centred(torch.zeros(1, 28, 28, dtype=torch.uint8)).any()
+
+
+def test_a_card_may_say_that_the_middle_is_cut_out_and_nothing_inverted():
+    pixels = np.zeros((320, 640), np.uint8)
+    pixels[:, :160] = pixels[:, -160:] = 255  # what a cut of the middle square does not see
+    pixels[:10] = 200
+    content = encoded(Image.fromarray(pixels))
+    cut = replace(GREY, media=Picture(crop=0.875, invert=False))
+    found = read_picture(content, cut)
+    assert not found.inverted
+    assert int(found.raw.max()) < 100  # 4 % above and below are cut off, too
+    whole = read_picture(content, replace(GREY, media=Picture(invert=True)))
+    assert whole.inverted
+    assert int(read_picture(content, cut, invert=True).raw.min()) > 155
+
+
+def test_a_cut_is_the_resize_and_centre_crop_that_imagenet_nets_know():
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    smooth = Image.fromarray(noise).resize((30, 20)).resize((600, 400), Image.Resampling.BICUBIC)
+    signature = Signature("classification", (3, 224, 224), tuple("ab"), 2, media=Picture(crop=0.875))
+    scaled = smooth.resize((384, 256), Image.Resampling.BICUBIC)
+    expected = np.asarray(scaled.crop((80, 16, 304, 240))).transpose(2, 0, 1)
+    found = read_picture(smooth, signature).raw.numpy()
+    assert np.abs(found.astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "source", [np.zeros((4, 4), np.int64), np.full((4, 4), 2.0), np.zeros(4, np.uint8), 5]
+)
+def test_arrays_that_are_no_picture(source):
+    with pytest.raises(DataError, match=r"expected|must hold"):
+        read_picture(source, GREY)

@@ -35,6 +35,9 @@ def test_there_is_one_notebook_a_stage():
         "09_int8_on_your_processor",
         "10_panels",
         "11_formats",
+        "12_text",
+        "13_speech",
+        "14_serve",
     ]
 
 

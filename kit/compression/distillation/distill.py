@@ -123,15 +123,15 @@ def soft_loss(
     temperature: float = 4.0,
     task: Task = "classification",
 ) -> torch.Tensor:
-    """Return `T² · KL(softmax(teacher / T) ‖ softmax(student / T))`, the mean over the samples.
+    """Return `T² · KL(softmax(teacher / T) ‖ softmax(student / T))`, the mean over samples (and tokens).
 
     The gradients of the divergence shrink with 1/T², hence the factor. In regression, where there is nothing
     to soften, it is the mean squared error.
 
     Args:
-        student, teacher: logits (n, classes), or values (n, outputs).
+        student, teacher: logits (n, classes) or (n, tokens, T), or values (n, outputs).
         temperature: T.
-        task: "classification" or "regression".
+        task: "classification", "generation" or "regression".
 
     >>> a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     >>> bool(soft_loss(a, a).abs() < 1e-6), bool(soft_loss(a, b) > 1)
@@ -142,7 +142,8 @@ def soft_loss(
     if task == "regression":
         return F.mse_loss(student, teacher)
     ours, theirs = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
-    return temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence / ours[0, 0].numel()
 
 
 def taught(
@@ -177,14 +178,15 @@ def answers(teacher: Variant, data: Dataset, training: Mapping[str, Any]) -> Ans
     """Return what a teacher says to (inputs, index), `index` being positions in `data.train`.
 
     Where nothing is augmented a sample is always the same: all are answered once, and looked up from then on.
+    Generators answer anew, for logits of every token of every window fill any memory.
 
     Args:
-        teacher: a variant; of a module if `training` augments.
+        teacher: a variant; of a module if `training` augments or the task is generation.
         data: the data set.
         training: the keywords of `fit`, of which `augment` and `device` matter here.
     """
     where = device.pick(training.get("device"))
-    if training.get("augment") is not None:
+    if training.get("augment") is not None or data.signature.task == "generation":
         return asked(copy.deepcopy(teacher.module).to(where))
     table = torch.from_numpy(logits(teacher, data.train, device=where)).to(where)
     return lambda _inputs, index: table[index.to(where)]

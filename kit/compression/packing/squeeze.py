@@ -50,7 +50,7 @@ class SqueezeReport(Readable):
         bytes: those of the packed file without history.
         parameters, nonzero: all weights, and those that are not zero.
         before, after: accuracy (or root-mean-square error) on the validation split, with its interval.
-        price: what a bit was worth in the end, in units of the loss.
+        price: what a bit was worth in the end, in units of the loss; 0 without a penalty.
         history: of the training.
     """
 
@@ -90,6 +90,7 @@ def squeeze(
     teacher: nn.Module | Variant | torch.Tensor | None = None,
     temperature: float = 4.0,
     weight: float = 0.7,
+    penalty: bool = True,
     protect: Sequence[str] = (),
     epochs: int = 20,
     name: str | None = None,
@@ -107,6 +108,8 @@ def squeeze(
         teacher: whose answers to learn beside the labels: a model, or its logits for `data.train`
             (N, classes). By default the model itself as it came.
         temperature, weight: of that distillation, as in `kit.distill`; weight 0 is the labels alone.
+        penalty: False asks no price: the weights nearest to zero go, step by step, until the file fits. That
+            is what to compare with, to see what the price brings.
         protect: layers, or modules that contain them, whose weights stay float32.
         epochs: in the first 60 % of them the size comes down. They should be 1,000 steps or more.
         name: the name of the result.
@@ -137,14 +140,14 @@ def squeeze(
     learn = taught(ask, data, temperature=temperature, weight=weight, training=training)
     entropy.apply(module, protect=protect)
     steps = epochs * steps_of(len(data.train), how.batch_size)
-    market = _Market(parent, module, budget, steps)
+    market = _Market(parent, module, budget, steps, priced=penalty)
 
     def objective(
         net: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, index: torch.Tensor
     ) -> torch.Tensor:
         with parametrize.cached():
             loss = learn(net, inputs, targets, index)
-        return loss + market.price * market.rate.penalty()
+        return loss + market.price * market.rate.penalty() if penalty else loss
 
     history = fit(module, data, objective, after_step=market.tick, label="squeeze", **training)
     size = market.trim()
@@ -163,6 +166,7 @@ def squeeze(
         "budget": budget,
         "temperature": temperature,
         "weight": weight,
+        "penalty": penalty,
         "epochs": epochs,
     }
     settings |= {key: value for key, value in training.items() if isinstance(value, int | float | str)}
@@ -173,7 +177,7 @@ def squeeze(
 class _Market:
     """Sets the price of a bit so that the size follows its plan: down along a geometric line, then level."""
 
-    def __init__(self, parent: Variant, module: nn.Module, budget: int, steps: int) -> None:
+    def __init__(self, parent: Variant, module: nn.Module, budget: int, steps: int, *, priced: bool) -> None:
         self._parent, self._module, self._budget, self._steps = parent, module, budget, steps
         self.rate = entropy.Rate(module)
         self._first = self.rate.bits / 8
@@ -183,7 +187,7 @@ class _Market:
                 f"{budget:,} bytes are out of reach: all but the rounded weights take {self._offset:,.0f}"
             )
         self._step, self._every = 0, max(1, min(20, steps // _LOOKS))
-        self.price, self._excess = 0.1 / self.rate.bits, 0.0
+        self.price, self._excess = 0.1 / self.rate.bits if priced else 0.0, 0.0
 
     def tick(self, _module: nn.Module) -> None:
         """Look at the size once in some steps, and change the price."""
@@ -196,6 +200,10 @@ class _Market:
             goal = exp(log(self._first) * (1 - part) + log(self._budget * _MARGIN) * part)
             now = self.rate.refresh() / 8 + part * self._offset
             excess = log(max(now, 1) / goal)
+            if not self.price:
+                if excess > 0:
+                    entropy.drop(self._module, 1 - exp(-excess))
+                return
             # Weights follow the price late: without looking at the trend it would swing ever wider.
             change = excess + _AHEAD * (excess - self._excess)
             self._excess = excess

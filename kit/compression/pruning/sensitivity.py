@@ -192,7 +192,7 @@ def sensitivity(
         layer: tuple(evaluate(slim, few, split="valid").score for slim in parts)
         for layer, parts in candidates
     }
-    metric = "accuracy" if data.signature.task == "classification" else "RMSE"
+    metric = "RMSE" if data.signature.task == "regression" else "accuracy"
     return Sensitivity(variant.name, method, metric, dense, grid, scores, coupled)
 
 

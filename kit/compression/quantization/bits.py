@@ -244,8 +244,10 @@ class Workbench:
 
     def _measured(self, bits: Mapping[str, int], path: Path) -> Trial:
         outputs = self._answers(path)
-        task = self._few.signature.task
+        signature, task = self._few.signature, self._few.signature.task
         ours, theirs = torch.from_numpy(outputs), torch.from_numpy(self._expected)
+        if task == "generation":
+            ours, theirs = (t.view(len(t), signature.outputs, *signature.shape) for t in (ours, theirs))
         loss = float(soft_loss(ours, theirs, temperature=1.0, task=task))
         return Trial(
             dict(bits),

@@ -146,7 +146,7 @@ class Choice(Readable):
 
 def _row(one: Tried, base: float | None) -> list[str]:
     assert one.change is not None
-    unit = 100 if one.change.p is not None else 1  # regression has no points but a squared error
+    unit = 100 if one.change.counts else 1  # regression has no points but a squared error
     change, low, high = (unit * part for part in (one.change.change.value, *_bounds(one.change.change)))
     if one.latency is not None and one.speedup is not None:
         speed = [significant(one.latency.value), times(one.speedup)]

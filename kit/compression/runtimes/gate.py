@@ -44,8 +44,8 @@ class Gate:
         """Say what a candidate loses that it must not; empty when it passes."""
         if change.same.value < self.agreement:
             return f"only {change.same.value:.1%} of its answers are those of the given model"
-        what = "points" if change.p is not None else "percent of RMSE"
-        drop = -100 * change.change.value if change.p is not None else self._added(change.change.value)
+        what = "points" if change.counts else "percent of RMSE"
+        drop = -100 * change.change.value if change.counts else self._added(change.change.value)
         return f"it loses {drop:.2f} {what}, more than {self.max_drop:g}" if drop > self.max_drop else ""
 
     def _added(self, squared: float) -> float:

@@ -194,7 +194,7 @@ class Attempts:
             return trial.updated(score=value, drop=0.0)
         first = self.study.trials[0].score
         assert first is not None
-        accuracy = self.steps.data.signature.task == "classification"
+        accuracy = self.steps.data.signature.task != "regression"
         lost = 100 * (first - value) if accuracy else 100 * (value / first - 1)
         return trial.updated(score=value, **{"drop": lost, what: lost})
 
@@ -226,7 +226,7 @@ class Attempts:
         return SearchReport(
             budget=self.budget,
             trials=tuple(self.study.trials),
-            metric="accuracy" if data.signature.task == "classification" else "rmse",
+            metric="rmse" if data.signature.task == "regression" else "accuracy",
             data=f"{data.name} valid, n = {len(data.valid):,}",
             sampler=sampler,
             ended=ended,

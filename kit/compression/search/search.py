@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kit.data import Dataset
     from kit.variant import Variant
 
+_BRIEF = 0.01  # s of timing that are left after Ctrl-C
 _OURS = ("epochs", "checkpoint", "on_epoch", "on_step")  # training keywords that the search sets itself
 
 
@@ -58,7 +59,8 @@ def search(
 
     Each recipe is carried out step by step; steps in common are shared, hopeless recipes are stopped early
     (`kit.compression.search.rung` has the rule), and everything is judged on the validation split. In the end
-    the winners are compared once on the test split. Ctrl-C ends the search and keeps all that was found.
+    the winners are compared once on the test split. Ctrl-C ends the search and keeps all that was found;
+    in that comparison it leaves only the chosen one, and times it briefly.
 
     Args:
         model: a trained module or variant of a module; not changed.
@@ -144,8 +146,15 @@ def _confirmed(
     shown = [trial for trial in (best, *_spread(report.front, confirm)) if trial not in {None, first}]
     winners = list(dict.fromkeys(trial for trial in shown if trial))[:confirm]
     winners.sort(key=lambda trial: trial.cost(report.budget.cost), reverse=True)
-    variants = [tried.variant(trial) for trial in (first, *winners)]
-    found = compare(variants, data, split="test", seconds=seconds, memory=False, seed=seed)
+    how: dict[str, Any] = {"split": "test", "memory": False, "seed": seed}
+    try:
+        found = compare([tried.variant(trial) for trial in (first, *winners)], data, seconds=seconds, **how)
+    except KeyboardInterrupt:
+        report, winners = replace(report, ended="interrupted"), [best] if best in winners else []
+        with interruptible(Control()):  # so that one more of an impatient hand does no harm
+            found = compare(
+                [tried.variant(trial) for trial in (first, *winners)], data, seconds=_BRIEF, **how
+            )
     place = {trial: index for index, trial in enumerate((first, *winners))}
     chosen = found.variants[place[best]] if best else None
     return SearchResult(**vars(found), report=report, chosen=chosen)

@@ -33,6 +33,17 @@ def test_the_packed_file_fits_and_hardly_anything_is_lost(trained, fashion, sque
     assert squeezed.report.to_dict()["budget"] == BUDGET
 
 
+def test_without_a_price_the_same_bytes_cost_more(trained, fashion, squeezed):
+    how = {"epochs": 6, "lr": 3e-3, "batch_size": 64, "seed": 0}
+    plain = kit.squeeze(trained, fashion, budget=BUDGET, penalty=False, **how)
+    assert plain.report.bytes <= BUDGET
+    assert plain.report.price == 0 < squeezed.report.price
+    assert plain.recipe[-1].settings["penalty"] is False
+    # What is paid for is also cheaper to write: more weights are left in as many bytes.
+    assert plain.report.nonzero < squeezed.report.nonzero
+    assert float(plain.report.after) <= float(squeezed.report.after) + 0.005
+
+
 def test_nothing_is_changed_in_place_and_the_result_is_plain(trained, squeezed):
     assert all(type(layer).__name__ != "ParametrizedConv2d" for layer in squeezed.module.modules())
     assert list(squeezed.module.state_dict()) == list(trained.module.state_dict())

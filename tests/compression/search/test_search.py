@@ -46,8 +46,8 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("study")
 
 
-@pytest.fixture(scope="module")
-def opened():
+@pytest.fixture(scope="module", autouse=True)
+def opened(data):
     """Seal the test split while recipes are tried, and open it for the one comparison at the end."""
     real, looks = room.compare, []
 
@@ -186,6 +186,28 @@ def test_ctrl_c_in_a_training_keeps_what_was_found(trained, data):
     assert found.chosen.name.endswith("as given")
     with pytest.raises(KeyboardInterrupt):  # the handler of before is back
         os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_the_winners_are_compared_keeps_the_chosen_one(trained, data, monkeypatch, presses):
+    real, compared = room.compare, []
+
+    def compare(variants, data, **settings):
+        compared.append([variant.name for variant in variants])
+        if len(compared) <= presses:
+            press_ctrl_c(None)
+        return real(variants, data, **settings)
+
+    monkeypatch.setattr(room, "compare", compare)
+    found = searched(trained, data, trials=4)
+    assert found.report.ended == "interrupted"
+    assert len(found.report.trials) == 4
+    assert len(compared[1]) == 2
+    assert [row.name for row in found.rows] == compared[1]
+    assert found.chosen.name == compared[1][1]
+    assert found.chosen.file.stat().st_size == found.report.chosen.bytes
+    with pytest.raises(KeyboardInterrupt):  # the handler of before is back
+        press_ctrl_c(None)
 
 
 def test_a_listener_a_control_and_the_clock_end_it_too(trained, data):

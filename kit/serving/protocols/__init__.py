@@ -1,0 +1,1 @@
+"""What clients speak: one file a protocol, each over the same registry of models."""
