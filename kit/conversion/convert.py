@@ -28,6 +28,7 @@ from kit.errors import ArgumentError, ExportError, ModelError, require
 from kit.models import architecture_of
 from kit.runtime import folder as folders
 from kit.runtime import gate
+from kit.runtime.engines import one_line
 from kit.runtime.formats import FORMATS, find
 from kit.runtime.model_file import ModelFile
 from kit.runtime.onnx_model import OnnxModel
@@ -261,8 +262,11 @@ def _safetensors(job: _Job) -> tuple[torch.nn.Module, ParityReport]:
 def _openvino(job: _Job) -> tuple[ModelFile, ParityReport]:
     openvino = require("openvino", "openvino")
     target = job.target.with_suffix(".xml")
-    with files.atomic(target) as temporary:
+    try:
         model = openvino.convert_model(job.as_onnx())
+    except Exception as error:  # its errors share no class of their own
+        raise ExportError(f"OpenVINO cannot convert {job.given.name!r}: {one_line(error)}") from error
+    with files.atomic(target) as temporary:
         openvino.save_model(model, temporary, compress_to_fp16=False)
         weights = temporary.with_suffix(".bin")
         try:

@@ -152,6 +152,19 @@ def _pool(b: Builder, node: onnx.NodeProto, how: Mapping[str, Any]) -> _Value:
     return _Value(pool(x, size, stride, padding="valid", data_format="channels_last"), last=True)
 
 
+def _pad(b: Builder, node: onnx.NodeProto, how: Mapping[str, Any]) -> _Value:
+    pads, fill = b.weight(node, 1), b.weight(node, 2)
+    assert pads is not None
+    if how.get("mode", b"constant") != b"constant" or len(node.input) > 3:
+        raise ExportError("a Pad other than with one number, on all axes, has no Keras form here")
+    value = b.values[node.input[0]]
+    ends = [(int(first), int(last)) for first, last in pads.reshape(2, -1).T]
+    if value.last:
+        ends = [ends[0], *ends[2:], ends[1]]
+    padded = b.ops.pad(value.tensor, ends, constant_values=0.0 if fill is None else float(fill))
+    return _Value(padded, value.last)
+
+
 def _global_pool(b: Builder, node: onnx.NodeProto, _how: Mapping[str, Any]) -> _Value:
     x = b.last(node.input[0])
     return _Value(b.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)), keepdims=True), last=True)
@@ -272,6 +285,7 @@ _OPERATORS: Mapping[str, Callable[[Builder, Any, Mapping[str, Any]], _Value]] = 
     "MaxPool": _pool,
     "AveragePool": _pool,
     "GlobalAveragePool": _global_pool,
+    "Pad": _pad,
     "ReduceMean": _mean,
     "Gemm": _dense,
     "MatMul": _dense,

@@ -119,6 +119,19 @@ def _cast(how: Settings, x: Tensor) -> Tensor:
     return x.to(torch.from_numpy(np.empty(0, kind)).dtype)
 
 
+def _pad(
+    how: Settings, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None
+) -> Tensor:
+    if how.get("mode", b"constant") != b"constant":
+        raise ModelError(f"a Pad of mode {how['mode']!r} cannot be trained through")
+    places = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
+    ends = [(0, 0)] * x.ndim
+    for place, first, last in zip(places, *pads.reshape(2, -1).tolist(), strict=True):
+        ends[place] = (first, last)
+    flat = [int(end) for pair in reversed(ends) for end in pair]  # PyTorch counts from the last axis
+    return F.pad(x, flat, value=0.0 if value is None else float(value))
+
+
 OPERATORS: Mapping[str, Operator] = {
     "Conv": _convolution,
     "Gemm": _product,
@@ -154,6 +167,7 @@ OPERATORS: Mapping[str, Operator] = {
     "HardSigmoid": lambda how, x: (how.get("alpha", 0.2) * x + how.get("beta", 0.5)).clamp(0, 1),
     "Softmax": lambda how, x: x.softmax(how.get("axis", -1)),
     "Clip": _clip,
+    "Pad": _pad,
     "Reshape": _reshape,
     "Flatten": lambda how, x: x.reshape(prod(x.shape[: how.get("axis", 1)]), -1),
     "Transpose": lambda how, x: x.permute(how.get("perm", list(range(x.ndim))[::-1])),

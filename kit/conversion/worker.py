@@ -112,7 +112,8 @@ def _onnx_from_saved_model(source: Path, target: Path, opset: int) -> None:
     tensorflow = require("tensorflow", "tensorflow")
     require("keras.src.export.tf2onnx_lib", "tensorflow").patch_tf2onnx()  # else tf2onnx fails on numpy 2
     convert = require("tf2onnx.convert", "tensorflow")
-    call = tensorflow.saved_model.load(str(source)).signatures["serving_default"]
+    model = tensorflow.saved_model.load(str(source))  # its variables live as long as it does
+    call = model.signatures["serving_default"]
     given = list(call.structured_input_signature[1].values())
     if len(given) != 1 or len(call.structured_outputs) != 1:
         raise ExportError(f"{source.name} has {len(given)} inputs; expected one input and one output")

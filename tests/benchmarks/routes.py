@@ -1,6 +1,7 @@
 """The table of routes: every model by every way from format to format, with what parity found.
 
-`python tests/benchmarks/routes.py docs/routes.md` writes it; without a path it is printed.
+`python tests/benchmarks/routes.py docs/routes.md` writes it; without a path it is printed. Names of nets after the path
+leave the others out.
 """
 
 # ruff: noqa: E501 -- a page of Markdown has long lines
@@ -27,6 +28,7 @@ from kit.runtime.formats import find
 
 OUT = ("onnx", "pt2", "state_dict", "safetensors", "openvino", "keras", "tflite", "saved_model")
 BACK = ("pt2", "keras", "saved_model", "tflite", "openvino")  # from these to ONNX
+NETS = ("convnet", "mobilenet", "lenet5", "lenet_300_100")
 LIBRARIES = (
     "torch",
     "onnx",
@@ -49,11 +51,11 @@ def cell(model, form, data, samples, path=None):
     return f"{report.max_abs:.0e}{'' if report.fresh else ' ¹'}"
 
 
-def nets(folder, samples):
+def nets(folder, samples, names):
     """Yield the rows of PyTorch nets: to every format, and back to ONNX."""
     data = kit.data.fashion_mnist().subset(2000, samples, 100)
-    for make in (kit.models.convnet, kit.models.mobilenet, kit.models.lenet5, kit.models.lenet_300_100):
-        net = kit.train(make(), data, epochs=1, progress=None)
+    for name in names:
+        net = kit.train(getattr(kit.models, name)(), data, epochs=1, progress=None)
         paths = {form: folder / f"{net.name}_{form}{find(form).suffix}" for form in OUT}
         yield [
             net.name,
@@ -85,13 +87,13 @@ def table(head, rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def page(samples=500):
+def page(names, samples=500):
     """Return the page."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out = table(
             ["from a PyTorch module to", *OUT, *(f"{b} → onnx" for b in BACK), "onnx → torch"],
-            nets(Path(folder), samples),
+            nets(Path(folder), samples, names),
         )
         rows = table(["from scikit-learn to", "onnx", "openvino", "keras"], tables(samples))
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
@@ -111,7 +113,7 @@ Images take their channels last in keras, tflite and saved_model. {libraries}; P
 
 
 if __name__ == "__main__":
-    text = page()
+    text = page(sys.argv[2:] or NETS)
     if len(sys.argv) > 1:
         target = Path(sys.argv[1])
         target.parent.mkdir(exist_ok=True)

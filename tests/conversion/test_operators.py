@@ -39,3 +39,14 @@ def test_uneven_pads_that_do_not_count_are_refused():
     settings = {"kernel_shape": [1, 2], "pads": [0, 1, 0, 0]}
     with pytest.raises(ModelError, match="uneven pads"):
         OPERATORS["AveragePool"](settings, torch.from_numpy(X))
+
+
+def test_padding_lies_on_the_axes_it_names():
+    pads = np.array([0, 1, 2, 0, 0, 0, 1, 3], np.int64)
+    expected = np.pad(X, ((0, 0), (1, 0), (2, 1), (0, 3)), constant_values=0.5)
+    found = OPERATORS["Pad"]({}, torch.from_numpy(X), torch.from_numpy(pads), torch.tensor(0.5))
+    assert np.array_equal(found.numpy(), expected)
+    only = OPERATORS["Pad"]({}, torch.from_numpy(X), torch.tensor([1, 3]), None, torch.tensor([-1]))
+    assert np.array_equal(only.numpy(), np.pad(X, ((0, 0), (0, 0), (0, 0), (1, 3))))
+    with pytest.raises(ModelError, match="mode"):
+        OPERATORS["Pad"]({"mode": b"reflect"}, torch.from_numpy(X), torch.from_numpy(pads))

@@ -47,7 +47,7 @@ def test_a_scaler_in_float32_moves_rows_across_thresholds():
     from skl2onnx import to_onnx
 
     data = table(load_digits)
-    forest = fitted(make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)), data)
+    forest = fitted(make_pipeline(StandardScaler(), RandomForestClassifier(100, random_state=0)), data)
     rows = data.valid.inputs.numpy()
     plain = to_onnx(forest, rows[:1], options={"zipmap": False}, target_opset={"": 20, "ai.onnx.ml": 3})
     del plain.graph.output[0]

@@ -16,7 +16,9 @@ from kit.errors import ModelError, UnsafeModelError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MOST_ITEMS = 400_000  # messages, strings and numbers; the largest language models have a tenth of that
+# A message of two bytes takes some 200 in memory, an empty text 40, a number 8: 50 MB each at most.
+# The largest language models have a tenth of the messages; a forest has many texts and numbers.
+_MOST = {"messages": 200_000, "texts": 600_000, "numbers": 6_000_000}
 _MOST_PACKED = 16 * 2**20  # bytes of packed varints; each byte may become eight
 _DEEPEST = 60
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -27,7 +29,7 @@ _MESSAGE, _STRING_OR_BYTES, _FIXED_TYPES = 11, {9, 12}, {1, 2, 6, 7, 15, 16}
 class _Walk:
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data = path, data
-        self.items = self.packed = 0
+        self.left, self.packed = dict(_MOST), 0
 
     def varint(self, place: int, end: int) -> tuple[int, int]:
         value = shift = 0
@@ -49,12 +51,8 @@ class _Walk:
             number, form = tag >> 3, tag & 7
             if not number:
                 raise _damaged(self.path)
-            self.items += 1
-            if self.items > _MOST_ITEMS:
-                raise UnsafeModelError(
-                    f"{self.path} holds more than {_MOST_ITEMS:,} nodes, names and numbers: it would fill "
-                    "the memory; do not open it"
-                )
+            field = fields.get(number)
+            self.count("numbers" if form != _BYTES else "texts" if _is_text(field) else "messages")
             if form == _VARINT:
                 _, place = self.varint(place, end)
             elif form in {_FIXED64, _FIXED32}:
@@ -63,16 +61,25 @@ class _Walk:
                 length, place = self.varint(place, end)
                 if place + length > end:
                     raise _damaged(self.path)
-                self.inside(fields.get(number), place, length, depth)
+                self.inside(field, place, length, depth)
                 place += length
             else:
                 raise _damaged(self.path)
         if place > end:
             raise _damaged(self.path)
 
+    def count(self, kind: str) -> None:
+        """Use up a little of the budget of a kind."""
+        self.left[kind] -= 1
+        if self.left[kind] < 0:
+            raise UnsafeModelError(
+                f"{self.path} holds more than {_MOST[kind]:,} {kind}: it would fill the "
+                "memory; do not open it"
+            )
+
     def inside(self, field: Any, place: int, length: int, depth: int) -> None:
         """Look into a field that has a length: a message, packed numbers, or plain bytes."""
-        if field is None or field.type in _STRING_OR_BYTES:
+        if _is_text(field):
             return
         if field.type == _MESSAGE:
             self.message(field.message_type, place, place + length, depth + 1)
@@ -105,6 +112,10 @@ def weigh(path: Path, descriptor: Any) -> None:
         )
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         _Walk(path, data).message(descriptor, 0, size, 0)
+
+
+def _is_text(field: Any) -> bool:
+    return field is None or field.type in _STRING_OR_BYTES
 
 
 def _damaged(path: Path) -> ModelError:
