@@ -183,8 +183,6 @@ def test_a_batch_size_written_into_the_code_is_found(fashion):
 
 
 def test_arguments_are_checked(trained, fashion):
-    with pytest.raises(ArgumentError, match="did you mean 'onnx'"):
-        export(trained, "onx", data=fashion)
     with pytest.raises(ArgumentError, match="give data="):
         export(trained)
     with pytest.raises(ArgumentError, match="opset"):
