@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from kit import files
 from kit.errors import CorruptFileError, KitError, ModelError, StorageError
-from kit.media import Text
+from kit.media import Subwords, Text
 from kit.models import architecture_of, build, fit_to_weights
 from kit.runtime import card as cards
 from kit.runtime import gate, packed
@@ -171,8 +171,9 @@ def _verify(variant: Variant, folder: Path, card: Card) -> None:
 def _same(loaded: Variant, variant: Variant) -> bool:
     signature = variant.signature
     inputs = np.random.default_rng(0).random((8, *signature.shape), dtype=np.float32)
-    if isinstance(signature.media, Text):  # tokens are whole numbers
-        inputs = np.floor(inputs * len(signature.media.alphabet))
+    if isinstance(signature.media, Text | Subwords):  # tokens are whole numbers
+        kinds = len(signature.media.alphabet) if isinstance(signature.media, Text) else signature.outputs
+        inputs = np.floor(inputs * kinds)
     return np.allclose(loaded(inputs), variant(inputs), rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
