@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.errors import ArgumentError, DataError, nearest
+from kit.errors import ArgumentError, DataError, nearest, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,6 +110,35 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Subwords:
+    """Pieces of words as a Hugging Face tokenizer cuts them.
+
+    Attributes:
+        tokenizer: its JSON, as `tokenizer.json` holds it.
+        end: the token that ends an answer, if any.
+    """
+
+    tokenizer: str
+    end: int | None = None
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        found: list[int] = self._opened().encode(text).ids
+        return found
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens; half a character comes out as U+FFFD."""
+        text: str = self._opened().decode(list(tokens), skip_special_tokens=True)
+        return text
+
+    def _opened(self) -> Any:
+        if not hasattr(self, "_open"):
+            made = require("tokenizers", "text").Tokenizer.from_str(self.tokenizer)
+            object.__setattr__(self, "_open", made)
+        return self._open  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
 class Columns:
     """A row of a table: its numbers by name.
 
@@ -132,8 +161,14 @@ class Columns:
         return [float(row[name]) for name in self.names]
 
 
-Media = Picture | Sound | Text | Columns
-_KINDS: dict[str, type[Media]] = {"picture": Picture, "sound": Sound, "text": Text, "columns": Columns}
+Media = Picture | Sound | Text | Subwords | Columns
+_KINDS: dict[str, type[Media]] = {
+    "picture": Picture,
+    "sound": Sound,
+    "text": Text,
+    "subwords": Subwords,
+    "columns": Columns,
+}
 
 
 def to_dict(media: Media | None) -> dict[str, Any] | None:

@@ -2,6 +2,9 @@
 
 RECORDINGS is a folder into which Debian's `asterisk-core-sounds-en-wav` and `pocketsphinx-testdata` were
 unpacked (`dpkg -x`). A clip is one second at 8 kHz with the word in its middle; a file holds clips in a row.
+
+The list and `allison.flac` come out byte for byte. The bundled voices were resampled by an earlier filter,
+and an Ogg file draws its serial number anew: the other files hold the same words, but not the same bytes.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import nn
 
 from kit import files
 from kit.errors import CorruptFileError, KitError, ModelError, StorageError, TamperedFileError
-from kit.media import Text
+from kit.media import Subwords, Text
 from kit.models import architecture_of, build, fit_to_weights
 from kit.runtime import card as cards
 from kit.runtime import gate, packed
@@ -193,8 +193,9 @@ def _verify(variant: Variant, folder: Path, card: Card) -> None:
 def _same(loaded: Variant, variant: Variant) -> bool:
     signature = variant.signature
     inputs = np.random.default_rng(0).random((8, *signature.shape), dtype=np.float32)
-    if isinstance(signature.media, Text):  # tokens are whole numbers
-        inputs = np.floor(inputs * len(signature.media.alphabet))
+    if isinstance(signature.media, Text | Subwords):  # tokens are whole numbers
+        kinds = len(signature.media.alphabet) if isinstance(signature.media, Text) else signature.outputs
+        inputs = np.floor(inputs * kinds)
     return np.allclose(loaded(inputs), variant(inputs), rtol=1e-4, atol=1e-5, equal_nan=True)
 
 

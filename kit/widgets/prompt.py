@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as W
 
 from kit.errors import ArgumentError, ModelError
-from kit.media import Text
+from kit.media import Subwords, Text
 from kit.runtime.pipelines.answers import Written
 from kit.runtime.pipelines.pipeline import Predictor, pipeline
 from kit.runtime.pipelines.reading import read_text
@@ -94,7 +94,7 @@ class Prompt(VerbPanel):
     def prepare(self) -> Callable[[Control], Any]:
         """Return the call that answers, with text and settings as they are now."""
         media, text, names = self.signature.media, self.text.value, list(self.variants.value)
-        assert isinstance(media, Text)
+        assert isinstance(media, Text | Subwords)
         read_text(text, media)  # what cannot be read is said at once
         if not names:
             raise ArgumentError("choose at least one variant")
@@ -169,7 +169,7 @@ class Prompt(VerbPanel):
             control.hold()
             if control.stopping:
                 break
-            written, count = written + piece, count + len(pipe.media.encode(piece))
+            written, count = written + piece, count + 1
             if time.perf_counter() - shown > _OFTEN:
                 shown = time.perf_counter()
                 self._show({**said, name: Written(text, written, count, shown - begin, "length")})
@@ -203,7 +203,7 @@ def _check(given: Sequence[Variant]) -> None:
     if not given:
         raise ArgumentError("give at least one variant")
     for variant in given:
-        if not isinstance(variant.signature.media, Text):
+        if not isinstance(variant.signature.media, Text | Subwords):
             raise ModelError(
                 f"{variant.name!r} takes samples of shape {variant.signature.shape}, not texts: its "
                 "signature has no media=Text(alphabet)"

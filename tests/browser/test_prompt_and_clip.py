@@ -37,7 +37,8 @@ def test_a_prompt_is_answered_by_keyboard_and_a_clip_from_a_file(lab):
     prompt, clip = (notebook.show(cell).locator(".kit-panel") for cell in (1, 2))
     status, alert = (prompt.locator(f".kit-{part}") for part in ("status", "alert"))
 
-    text, answer = prompt.get_by_label("Text"), prompt.locator("button", has_text=re.compile("^Answer$"))
+    text = prompt.get_by_label("Text", exact=True)
+    answer = prompt.locator("button", has_text=re.compile("^Answer$"))
     text.fill("ab😀")
     text.blur()
     answer.focus()

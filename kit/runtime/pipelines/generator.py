@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kit.errors import ArgumentError, ModelError
-from kit.media import Text
+from kit.media import Subwords, Text
 from kit.runtime.pipelines.answers import Written
 from kit.runtime.pipelines.reading import read_text
 from kit.runtime.pipelines.sampling import Sampling
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kit.variant import Variant
 
 _LONGEST = 100_000  # tokens in one answer
+_HALVES = 8  # tokens that one character may be cut into
 
 
 class Oracle(Protocol):
@@ -93,9 +94,9 @@ class Generator:
 
     def __init__(self, variant: Variant, *, cache: bool = True, **how: Any) -> None:
         self.name, self.signature = variant.name, variant.signature
-        if not isinstance(variant.signature.media, Text):
+        if not isinstance(variant.signature.media, Text | Subwords):
             raise ModelError(f"{variant.name!r} generates, but its signature has no media=Text(alphabet)")
-        self.media: Text = variant.signature.media
+        self.media: Text | Subwords = variant.signature.media
         module = variant.model if isinstance(variant.model, torch.nn.Module) else None
         self.cached = cache and module is not None and hasattr(module, "step") and not how
         self._oracle: Oracle = Cached(module) if self.cached else Whole(variant, **how)
@@ -162,11 +163,19 @@ class Generator:
         random: np.random.Generator,
     ) -> Iterator[str]:
         held, reach = "", max(map(len, stops), default=1) - 1  # what may be the beginning of a stop text
+        pending: list[int] = []  # what may be half a character
         for drawn in range(1, length + 1):
             token = how.draw(self._oracle.next(self._window(tokens)), random)
             tokens.append(token)
             tally["tokens"] = drawn
-            held += self.media.decode([token])
+            if token == getattr(self.media, "end", None):
+                tally["ended"] = "stop"
+                break
+            pending.append(token)
+            text = self.media.decode(pending)
+            if text.endswith("\ufffd") and len(pending) < _HALVES:
+                continue
+            held, pending = held + text, []
             ends = [at for text in stops if (at := held.find(text)) >= 0]
             if ends:
                 tally["ended"] = "stop"
@@ -176,7 +185,8 @@ class Generator:
             if ready > 0:
                 yield held[:ready]
                 held = held[ready:]
-        yield held
+        if rest := held + self.media.decode(pending):
+            yield rest
 
     def _window(self, tokens: Sequence[int]) -> Sequence[int]:
         """Return what the model sees of the tokens; it moves by half a context, so that a cache holds."""

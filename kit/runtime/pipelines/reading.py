@@ -12,7 +12,7 @@ import torch
 from kit.data.pictures import read_picture
 from kit.data.sounds import read_sound
 from kit.errors import DataError
-from kit.media import Columns, Sound, Text
+from kit.media import Columns, Sound, Subwords, Text
 
 if TYPE_CHECKING:
     from kit.variant import Signature
@@ -37,7 +37,7 @@ def read(source: Any, signature: Signature, index: int = 0, count: int = 1) -> t
         raise DataError(f"source {index + 1} of {count}: {error}") from error
 
 
-def read_text(text: Any, media: Text) -> list[int]:
+def read_text(text: Any, media: Text | Subwords) -> list[int]:
     """Return the tokens of a text.
 
     Raises:

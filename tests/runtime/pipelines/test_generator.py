@@ -149,3 +149,37 @@ def test_a_model_without_an_alphabet_cannot_write(writer):
     bare = Variant(writer.model, "bare", Signature("generation", (16,), tuple(ALPHABET), 10))
     with pytest.raises(ModelError, match=r"media=Text\(alphabet\)"):
         kit.pipeline(bare)
+
+
+class Bytes:
+    """A stand-in for a tokenizer whose characters are cut into bytes."""
+
+    end = 0
+
+    def encode(self, text):
+        return list(text.encode())
+
+    def decode(self, tokens):
+        return bytes(tokens).decode(errors="replace")
+
+
+def test_half_a_character_is_never_streamed_and_an_end_token_ends(writer):
+    said = [*"é😀!".encode(), 0, *b"more"]
+    pipe = kit.pipeline(writer)
+    pipe.media, pipe._oracle = Bytes(), Says(said)
+    assert list(pipe.stream("a", length=20, temperature=0)) == ["é", "😀", "!"]
+    pipe._oracle = Says(said)
+    found = pipe("a", length=20, temperature=0)
+    assert (found.text, found.ended, found.tokens) == ("é😀!", "stop", 8)
+
+
+class Says:
+    """An oracle that is sure of what comes next."""
+
+    def __init__(self, tokens):
+        self.tokens = iter(tokens)
+
+    def next(self, _tokens):
+        logits = np.zeros(256, np.float32)
+        logits[next(self.tokens)] = 1
+        return logits
