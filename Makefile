@@ -21,7 +21,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/core
 	@echo "Installing the test tools, the service, OpenVINO and TensorFlow (another 1.6 GB) ..."
-	@$(PIP) -e '.[test,serve,tensorflow,search,openvino,formats]'
+	@$(PIP) -e '.[test,tensorflow,serve,search,openvino,formats]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test

@@ -261,9 +261,9 @@ def _safetensors(job: _Job) -> tuple[torch.nn.Module, ParityReport]:
 
 def _openvino(job: _Job) -> tuple[ModelFile, ParityReport]:
     openvino = require("openvino", "openvino")
-    target = job.target.with_suffix(".xml")
+    target, source = job.target.with_suffix(".xml"), job.as_onnx()
     try:
-        model = openvino.convert_model(job.as_onnx())
+        model = openvino.convert_model(source)
     except Exception as error:  # its errors share no class of their own
         raise ExportError(f"OpenVINO cannot convert {job.given.name!r}: {one_line(error)}") from error
     with files.atomic(target) as temporary:

@@ -1,10 +1,14 @@
+import json
+import struct
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file
 
 from kit.errors import ModelError, UnsafeModelError
-from kit.runtime.gate import check, read, side_files
+from kit.runtime.gate import check, read, side_files, weights
 from kit.runtime.onnx_model import OnnxModel
 
 
@@ -70,3 +74,13 @@ def test_what_is_no_onnx_file_is_said_in_one_line(tmp_path):
         check(tmp_path / "net.bin")
     with pytest.raises(ModelError, match=r"side file 'gone\.bin', which is missing"):
         check(write(path, "gone.bin"))
+
+
+@pytest.mark.parametrize("second", range(6))
+def test_a_header_as_long_as_a_pickles_mark_is_no_pickle(tmp_path, second):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    length = 0x80 + 256 * second
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(struct.pack("<Q", length) + header.ljust(length) + bytes(4))
+    weights.check(file)
+    assert load_file(file)["w"].shape == (1,)

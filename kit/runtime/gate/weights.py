@@ -30,8 +30,9 @@ def check(path: Path) -> None:
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
-        start = stream.read(8)
-        if start.startswith(b"PK") or pickles.looks_like_one(start + stream.read(1000)):
+        start, first = stream.read(8), stream.read(1000)
+        # A header's length may read like a pickle's first bytes; what follows it, a brace, then decides.
+        if start.startswith(b"PK") or (first[:1] != b"{" and pickles.looks_like_one(start + first)):
             raise UnsafeModelError(f"{path} is a pickle, which runs code when it is opened; {pickles.ADVICE}")
         stream.seek(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
