@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from kit.plots.canvas import caption, new_figure, style
@@ -9,6 +10,8 @@ from kit.statistics import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LINE = 60  # characters of a title that fit the figure
 
 
 def prediction(
@@ -35,7 +38,7 @@ def prediction(
         )
     if found is not None:
         axis.hlines(0, found.low, found.high, color=style(0)["color"], linewidth=3, alpha=0.5)
-    axis.set(ylim=(-0.6, len(rows) - 0.2), xlabel=unit, title=title)
+    axis.set(ylim=(-0.6, len(rows) - 0.2), xlabel=unit, title=textwrap.fill(title, _LINE))
     axis.set_yticks([row for _, _, row in rows], [name for name, _, _ in rows])
     axis.margins(x=0.15)
     if min(value for _, value, _ in rows) >= 0:

@@ -21,3 +21,13 @@ def test_negative_values_are_not_cut_off():
     (axis,) = prediction(None, -2.0).axes
     assert axis.get_xlim()[0] < -2
     assert len(axis.lines) == 1
+
+
+def test_a_long_question_takes_two_lines_and_stays_on_the_figure():
+    question = "Closed loop, half a second of standstill: what is the 99th percentile that clients see?"
+    figure = prediction(None, 8.6, unit=" ms", title=question)
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    assert axis.get_title().replace("\n", " ") == question
+    box = axis.title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
