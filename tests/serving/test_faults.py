@@ -6,10 +6,12 @@ import asyncio
 import json
 import socket
 import threading
+import time
 
 import httpx
 import numpy as np
 import psutil
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -143,6 +145,17 @@ def test_256_clients_at_once_each_get_their_own_answer(service, fashion, folder)
     np.testing.assert_allclose(np.concatenate(patient), expected, rtol=1e-4, atol=1e-4)
 
 
+def logged(service, request_id):
+    """Return the line of a request; the log is written at intervals, and reading the file adds none."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        lines = (json.loads(line) for line in service._place.log.read_text().splitlines())
+        found = [line for line in lines if line.get("id") == request_id]
+        if found:
+            return found[0]
+    pytest.fail(f"no line of {request_id} in the log after 30 seconds")
+
+
 def test_requests_are_logged_with_their_ids_and_never_with_what_they_carry(service, http):
     secret = "nobody-should-read-this"
     answer = http.post(
@@ -151,11 +164,7 @@ def test_requests_are_logged_with_their_ids_and_never_with_what_they_carry(servi
         headers={"X-Request-Id": "my-id-42", "Content-Type": "image/png"},
     )
     assert answer.headers["x-request-id"] == "my-id-42"
-    text = http.get("/log").text  # the log is written at intervals: ask until it is there
-    while "my-id-42" not in text:
-        text = http.get("/log").text
-    lines = [json.loads(line) for line in service.log(50).splitlines()]
-    [line] = [line for line in lines if line.get("id") == "my-id-42"]
+    line = logged(service, "my-id-42")
     assert (line["status"], line["method"], line["key"]) == (400, "POST", "owner")
     assert secret not in service._place.log.read_text()
     assert service.key not in service._place.log.read_text()
