@@ -165,6 +165,7 @@ def test_requests_are_logged_with_their_ids_and_never_with_what_they_carry(servi
     )
     assert answer.headers["x-request-id"] == "my-id-42"
     line = logged(service, "my-id-42")
+    assert "my-id-42" in http.get("/log", params={"lines": 1000}).text
     assert (line["status"], line["method"], line["key"]) == (400, "POST", "owner")
     assert secret not in service._place.log.read_text()
     assert service.key not in service._place.log.read_text()
