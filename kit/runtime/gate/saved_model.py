@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.errors import ModelError, UnsafeModelError
+from kit.runtime.gate.wire import varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,29 +143,17 @@ class _Places:
                 raise UnsafeModelError(
                     f"{self.path} holds more than {_MOST:,} parts: it would fill the memory"
                 )
-            tag, place = self.varint(place, end)
+            tag, place = varint(self.path, self.data, place, end)
             form = tag & 7
             if form == 0:
-                _, place = self.varint(place, end)
+                _, place = varint(self.path, self.data, place, end)
             elif form in {1, 5}:
                 place += 8 if form == 1 else 4
             elif form == 2:
-                length, place = self.varint(place, end)
+                length, place = varint(self.path, self.data, place, end)
                 if place + length > end:
                     raise ModelError(f"{self.path} is cut short; save the model again")
                 yield tag >> 3, (place, place + length)
                 place += length
             else:
                 raise ModelError(f"{self.path} is no SavedModel; save the model again")
-
-    def varint(self, place: int, end: int) -> tuple[int, int]:
-        """Return a number and where it ends."""
-        value = shift = 0
-        while place < end and shift < 70:
-            byte = self.data[place]
-            place += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value, place
-            shift += 7
-        raise ModelError(f"{self.path} is cut short; save the model again")

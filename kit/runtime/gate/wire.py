@@ -26,21 +26,30 @@ _LARGEST = 2**31  # bytes; the format's own limit
 _MESSAGE, _STRING_OR_BYTES, _FIXED_TYPES = 11, {9, 12}, {1, 2, 6, 7, 15, 16}
 
 
+def varint(path: Path, data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
+    """Return the number that is written at `place`, and where it ends.
+
+    Raises:
+        ModelError: when it is cut short.
+    """
+    value = shift = 0
+    while place < end and shift < 70:
+        byte = data[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+        shift += 7
+    raise _damaged(path)
+
+
 class _Walk:
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data = path, data
         self.left, self.packed = dict(_MOST), 0
 
     def varint(self, place: int, end: int) -> tuple[int, int]:
-        value = shift = 0
-        while place < end and shift < 70:
-            byte = self.data[place]
-            place += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value, place
-            shift += 7
-        raise _damaged(self.path)
+        return varint(self.path, self.data, place, end)
 
     def message(self, kind: Any, place: int, end: int, depth: int) -> None:
         if depth > _DEEPEST:
