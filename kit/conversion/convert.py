@@ -238,15 +238,15 @@ def _pt2(job: _Job) -> tuple[ModelFile, ParityReport]:
 
 def _state_dict(job: _Job) -> tuple[torch.nn.Module, ParityReport]:
     """Write the weights alone; a fresh process can prove them for nets of `kit.models`."""
-    module = job.given.module
-    write_state(module, job.target)
-    made = architecture_of(module)
-    again = read_state(job.target, module)
-    if made is not None:
-        return again, job.prove(job.target, job.target, architecture=vars(made))
-    with torch.inference_mode():
-        got = again(torch.from_numpy(job.inputs)).numpy()
-    return again, job.compared(got, sources.require_answers(job.given, job.inputs), job.target)
+    module, made = job.given.module, architecture_of(job.given.module)
+    with files.atomic(job.target) as temporary:
+        write_state(module, temporary)
+        again = read_state(temporary, module)
+        if made is not None:
+            return again, job.prove(temporary, job.target, architecture=vars(made))
+        with torch.inference_mode():
+            got = again(torch.from_numpy(job.inputs)).numpy()
+        return again, job.compared(got, sources.require_answers(job.given, job.inputs), job.target)
 
 
 def _safetensors(job: _Job) -> tuple[torch.nn.Module, ParityReport]:

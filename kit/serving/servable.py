@@ -13,6 +13,7 @@ from kit import device as hardware
 from kit.errors import ModelError
 from kit.runtime import engines, gate
 from kit.runtime.folder import load
+from kit.runtime.rows import file_mixes_rows, mixes_rows
 from kit.runtime.session import open as open_session
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ SHORT = 1.5e-3  # seconds: a full batch that takes less may run on the event loo
 _TRIED = (1, 2, 4, 8, 16, BATCH)
 _LONG = 0.1  # seconds: larger batches than one that takes as long are not tried
 _NEARLY = 0.9
-_MIXING = {"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "MatMulDynamicQuantize"}
 _ONNX_TYPES = {
     "tensor(bool)": "BOOL",
     "tensor(float16)": "FP16",
@@ -106,7 +106,6 @@ def open_servable(path: Path, *, batch: int | None = None) -> Servable:
 def _of_folder(path: Path, batch: int | None) -> Servable:
     variant = load(path)
     signature = variant.signature
-    file = variant.file
     body = getattr(variant.model, "execution", None)
     # ONNX Runtime computes several batches at a time, one thread each: on 2 cores twice the answers a second.
     lanes = hardware.threads() if body is not None and body.runtime == "onnxruntime" else 1
@@ -116,7 +115,7 @@ def _of_folder(path: Path, batch: int | None) -> Servable:
     def run(tensors: Tensors) -> Tensors:
         return {"output": session(tensors["input"])}
 
-    mixes = file is not None and _mixes_rows(file)
+    mixes = mixes_rows(variant)
     timed = _timed(run, signature.shape, [1] if mixes else [batch] if batch else _TRIED)
     most = _worthwhile(timed)
     return Servable(
@@ -182,7 +181,7 @@ def _of_file(path: Path, batch: int) -> Servable:
     inputs = tuple(_spec(path, node) for node in session.get_inputs())
     outputs = tuple(_spec(path, node) for node in session.get_outputs())
     names = [spec.name for spec in outputs]
-    mixes = _mixes_rows(path)
+    mixes = file_mixes_rows(path)
 
     def run(tensors: Tensors) -> Tensors:
         return dict(zip(names, session.run(names, dict(tensors)), strict=True))
@@ -198,11 +197,6 @@ def _spec(path: Path, node: Any) -> TensorSpec:
     return TensorSpec(
         node.name, _ONNX_TYPES[node.type], tuple(n if isinstance(n, int) else None for n in node.shape)
     )
-
-
-def _mixes_rows(path: Path) -> bool:
-    """Tell whether a model scales all rows of a batch by one range: then a caller's rows touch another's."""
-    return any(node.op_type in _MIXING for node in gate.read(path).graph.node)
 
 
 def _why(mixes: bool) -> dict[str, str]:

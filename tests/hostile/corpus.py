@@ -742,6 +742,13 @@ def openvino_entity(folder, text):
     return written(folder, "net.xml", (text + IR.format(**GOOD)).encode())
 
 
+@case
+def openvino_entity_in_wide_characters(folder):
+    written(folder, "net.bin", bytes(36))
+    text = '<!DOCTYPE a [<!ENTITY b "&c;&c;">]>' + IR.format(**GOOD)
+    return written(folder, "net.xml", text.encode("utf-16-le"))
+
+
 @several(soft=os.symlink, hard=os.link)
 def openvino_weights_through_link(folder, link):
     (folder / "model").mkdir()

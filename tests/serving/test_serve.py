@@ -37,6 +37,13 @@ def test_answers_equal_those_in_process(service, folder, fashion):
     assert sum(one.probabilities.values()) == pytest.approx(1, abs=1e-4)
 
 
+def test_a_folder_of_another_format_is_served(trained, fashion, tmp_path):
+    folder = kit.save(kit.convert(trained, "openvino", data=fashion.subset(60, 20, 20)), tmp_path / "ir")
+    images = fashion.test.inputs[:20].numpy()
+    with kit.serve(folder) as service, service.client() as client:
+        np.testing.assert_allclose(client.infer(images), trained(images), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("sample", "said"),
     [

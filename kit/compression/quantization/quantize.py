@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,7 @@ from kit.compression.quantization.onnx_layers import layers, prepare
 from kit.compression.quantization.plan import WEIGHTS, Plan, check_mixed, decide
 from kit.compression.quantization.report import QuantizeReport, noise
 from kit.compression.quantization.training import Training, learn
+from kit.conversion.export import slug
 from kit.conversion.parity import check
 from kit.data import as_dataset
 from kit.errors import ArgumentError, DeviceError, unknown
@@ -143,7 +143,7 @@ def quantize(
     variant = as_variant(model, dataset.signature if dataset else None)
     source = float_variant(variant, dataset)
     original = checked_file(source)
-    goal = Path(path) if path else files.scratch(f"{_slug(name or variant.name)}-{scheme}.onnx")
+    goal = Path(path) if path else files.scratch(f"{slug(name or variant.name)}-{scheme}.onnx")
     with tempfile.TemporaryDirectory(prefix="maaskit-quantize-") as folder:
         prepared = Path(folder) / "prepared.onnx"
         prepare(original, prepared)
@@ -275,7 +275,3 @@ def _check_fresh(model: OnnxModel, inputs: Floats) -> None:
     check(
         model.path, few, here, tolerance=tolerance, runtime=model.runtime, precision=model.precision
     ).require()
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"

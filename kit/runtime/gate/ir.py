@@ -29,6 +29,8 @@ def check(path: Path) -> None:
     if path.stat().st_size > _LARGEST:
         raise UnsafeModelError(f"{path} has more than {_LARGEST:,} bytes of text; do not open it")
     text = path.read_bytes()
+    if b"\0" in text:
+        raise UnsafeModelError(f"{path} is written in wide characters, which OpenVINO never does")
     if b"<!" in text.replace(b"<!--", b""):
         raise UnsafeModelError(f"{path} defines entities, which can grow without bound or read files")
     size = _weights(path)

@@ -12,6 +12,7 @@ from kit.runtime.folder import load
 from kit.runtime.pipelines.answers import Labels, Values
 from kit.runtime.pipelines.generator import Generator
 from kit.runtime.pipelines.reading import read
+from kit.runtime.rows import mixes_rows
 from kit.runtime.session import open as open_session
 from kit.variant import Variant
 
@@ -69,9 +70,7 @@ class Predictor:
     def __init__(self, variant: Variant, **how: Any) -> None:
         self.name, self.signature = variant.name, variant.signature
         self.session: Session = open_session(variant, **how)
-        # Where scales are taken from the batch, as int8 "dynamic" does, neighbours would change an answer.
-        dynamic = any(step.settings.get("scheme") == "dynamic" for step in variant.recipe)
-        self._batch = 1 if dynamic else 32
+        self._batch = 1 if mixes_rows(variant) else 32
 
     def __call__(self, source: Any, /) -> Any:
         """Answer one source, or a list of them.

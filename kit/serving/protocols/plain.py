@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 
 from kit.data.pictures import read_picture
 from kit.errors import DataError, ModelError
+from kit.runtime.pipelines.answers import Labels
 from kit.serving import body
 from kit.serving.protocols import v2
 from kit.serving.protocols.answers import Respond
@@ -151,12 +152,6 @@ def _words(signature: Signature, row: NDArray[np.float32]) -> dict[str, Any]:
         raise Refusal(500, "the model answered with NaN or infinity")
     if signature.task != "classification":
         return {"values": row.tolist()}
-    shares = np.exp(row - row.max())
-    shares /= shares.sum()
-    best = int(shares.argmax())
-    ranked = {signature.classes[i]: round(float(shares[i]), 6) for i in np.argsort(-shares, kind="stable")}
-    return {
-        "label": signature.classes[best],
-        "probability": round(float(shares[best]), 6),
-        "probabilities": ranked,
-    }
+    found = Labels.of(row.astype(np.float64), signature.classes)
+    ranked = {name: round(share, 6) for name, share in found.ranked}
+    return {"label": found.label, "probability": ranked[found.label], "probabilities": ranked}
